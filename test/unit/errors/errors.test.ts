@@ -115,8 +115,8 @@ describe('isAnonNetError', () => {
 
 describe('what an error shows', () => {
   const secrets = [
-    '/home/somebody/.local/state/anonnet/identity.key',
-    'C:\\Users\\somebody\\anonnet\\key',
+    '/var/lib/anonnet/identity.key',
+    'D:\\state\\anonnet\\key',
     '198.51.100.7:443',
     '198.51.100.0/24',
     '[2001:db8::7]:443',
