@@ -1,0 +1,158 @@
+//! AES-128 in counter mode: the key stream over a body, and after it the next keys.
+
+use aes::Aes128Enc;
+use aes::cipher::array::Array;
+use aes::cipher::consts::U16;
+use aes::cipher::{Block, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, ParBlocks};
+use zeroize::Zeroizing;
+
+/// Length of what a layer is made of: KB, KU, K, U, N; 16 bytes each.
+pub const SEED_LEN: usize = 80;
+
+const SEED_BLOCKS: usize = SEED_LEN / 16;
+
+/// What follows from the length of a body.
+pub(super) struct Shape<const N: usize>;
+
+impl<const N: usize> Shape<N> {
+    /// Blocks of key stream for a body.
+    pub(super) const BLOCKS: usize = N.div_ceil(16);
+
+    /// What stays of the last byte of an initial counter: the blocks for a body and for the next keys fit below.
+    pub(super) const COUNTER_MASK: u8 = {
+        let span = (Self::BLOCKS + SEED_BLOCKS).next_power_of_two();
+        assert!(span <= 256, "the counter has to fit into one byte");
+        !((span - 1) as u8)
+    };
+}
+
+/// XOR the key stream from block `first` onto `body`; what follows it, on whole blocks, onto `next`.
+struct Stream<'a> {
+    iv: [u8; 16],
+    first: u8,
+    body: &'a mut [u8],
+    next: &'a mut [u8],
+}
+
+impl BlockSizeUser for Stream<'_> {
+    type BlockSize = U16;
+}
+
+impl Stream<'_> {
+    /// The counter is the last byte of the block; its cleared bits leave room for all of it.
+    #[inline(always)]
+    fn counter(iv: u128, index: u8) -> [u8; 16] {
+        (iv | u128::from(index)).to_be_bytes()
+    }
+}
+
+#[inline(always)]
+fn xor_block(to: &mut [u8; 16], with: &[u8; 16]) {
+    *to = (u128::from_ne_bytes(*to) ^ u128::from_ne_bytes(*with)).to_ne_bytes();
+}
+
+impl BlockCipherEncClosure for Stream<'_> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
+        let iv = u128::from_be_bytes(self.iv);
+        let mut index = self.first;
+        let mut stream = ParBlocks::<B>::default();
+        let mut runs = self.body.chunks_exact_mut(stream.len() * 16);
+        for run in &mut runs {
+            for block in &mut stream {
+                *block = Array(Self::counter(iv, index));
+                index = index.wrapping_add(1);
+            }
+            backend.encrypt_par_blocks_inplace(&mut stream);
+            for (to, with) in run.as_chunks_mut().0.iter_mut().zip(&stream) {
+                xor_block(to, &with.0);
+            }
+        }
+        for piece in runs.into_remainder().chunks_mut(16).chain(self.next.chunks_mut(16)) {
+            let mut block = Array(Self::counter(iv, index));
+            index = index.wrapping_add(1);
+            backend.encrypt_block_inplace(&mut block);
+            for (to, with) in piece.iter_mut().zip(block.iter()) {
+                *to ^= with;
+            }
+        }
+    }
+}
+
+/// The key stream of one cell: which counter it starts from is fixed by its tag.
+pub(super) struct KeyStream<'a, const N: usize> {
+    key: &'a Aes128Enc,
+    iv: [u8; 16],
+}
+
+impl<'a, const N: usize> KeyStream<'a, N> {
+    /// `hashed` is the universal hash of the tag; its low bits are cleared here.
+    #[inline]
+    pub(super) fn new(key: &'a Aes128Enc, hashed: [u8; 16]) -> Self {
+        let mut iv = hashed;
+        if let Some(last) = iv.last_mut() {
+            *last &= Shape::<N>::COUNTER_MASK;
+        }
+        Self { key, iv }
+    }
+
+    /// `PRF(tag, 0)` onto a body.
+    #[inline]
+    pub(super) fn apply(&self, body: &mut [u8; N]) {
+        self.key.encrypt_with_backend(Stream {
+            iv: self.iv,
+            first: 0,
+            body,
+            next: &mut [],
+        });
+    }
+
+    /// `PRF(tag, 0)` onto a body, and the first bytes of `PRF(tag, 1)`: the seed of the layer's next state.
+    #[inline]
+    pub(super) fn apply_and_step(&self, body: &mut [u8; N]) -> Zeroizing<[u8; SEED_LEN]> {
+        let mut next = Zeroizing::new([0; SEED_LEN]);
+        self.key.encrypt_with_backend(Stream {
+            iv: self.iv,
+            first: 0,
+            body,
+            next: next.as_mut(),
+        });
+        next
+    }
+
+    /// The first bytes of `PRF(tag, 1)` alone.
+    #[inline]
+    pub(super) fn step(&self) -> Zeroizing<[u8; SEED_LEN]> {
+        let mut next = Zeroizing::new([0; SEED_LEN]);
+        let first = Shape::<N>::BLOCKS as u8;
+        self.key.encrypt_with_backend(Stream {
+            iv: self.iv,
+            first,
+            body: &mut [],
+            next: next.as_mut(),
+        });
+        next
+    }
+}
+
+/// One AES block, encrypted.
+#[inline]
+pub(super) fn encrypt_block(key: &Aes128Enc, block: [u8; 16]) -> [u8; 16] {
+    let mut block: Block<Aes128Enc> = Array(block);
+    key.encrypt_block(&mut block);
+    block.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shape;
+
+    #[test]
+    fn the_body_decides_blocks_and_cleared_bits() {
+        assert_eq!((Shape::<493>::BLOCKS, Shape::<493>::COUNTER_MASK), (31, 0b1100_0000));
+        assert_eq!((Shape::<1084>::BLOCKS, Shape::<1084>::COUNTER_MASK), (68, 0b1000_0000));
+        // 59 blocks are the last that 64 counters hold with the five of the next keys; 60 need one bit more.
+        assert_eq!((Shape::<944>::BLOCKS, Shape::<944>::COUNTER_MASK), (59, 0b1100_0000));
+        assert_eq!((Shape::<945>::BLOCKS, Shape::<945>::COUNTER_MASK), (60, 0b1000_0000));
+    }
+}
