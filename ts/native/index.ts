@@ -1,0 +1,33 @@
+/**
+ * The only room that imports the addon.
+ */
+
+export type { RequestOptions, TimedOptions } from './engine.js'
+export { Engine } from './engine.js'
+export type { Hold } from './keep-alive.js'
+export { KeepAlive } from './keep-alive.js'
+export {
+  errorRegistry,
+  keyFileCreate,
+  keyFileExport,
+  keyFileImport,
+  keyFileInspect,
+  keyFileRotate,
+  nodeIdOf,
+  verify,
+  version
+} from './keys.js'
+export { findAddon, loadAddon, packageRoot, platformName } from './loader.js'
+export type {
+  EngineEvent,
+  Hop,
+  KeyFileInfo,
+  NativeAddon,
+  NativeNode,
+  NativeNodeOptions,
+  NativeSnapshot,
+  PeerAddress,
+  ProxyRequestEvent,
+  RegistryEntry,
+  RpcRequestEvent
+} from './types.js'

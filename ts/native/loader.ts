@@ -1,0 +1,113 @@
+/**
+ * Finds and loads the addon: an explicit path, the local build, the platform package; else one error that says why each try failed.
+ */
+
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { errorFromCode } from '../errors/index.js'
+import type { NativeAddon } from './types.js'
+
+const PACKAGE_NAME = 'anonnet'
+const BINARY_NAME = 'anonnet'
+/** An error message has room for the reasons of two tries. */
+const MAX_REASON_CHARS = 60
+
+/** This file, in the ESM bundle, in the CJS bundle of the CLI (where import.meta is empty), and unbundled. */
+function thisFile(): string {
+  return typeof __filename === 'string' ? __filename : fileURLToPath(import.meta.url)
+}
+
+/** The C library that this Node was built for; Linux only. */
+function isMusl(): boolean {
+  // Without this the report looks up the names of all open sockets' peers, which can take seconds.
+  const report = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean }
+  const before = report.excludeNetwork
+  report.excludeNetwork = true
+  try {
+    return (report.getReport() as { header?: { glibcVersionRuntime?: string } }).header?.glibcVersionRuntime === undefined
+  } finally {
+    report.excludeNetwork = before ?? false
+  }
+}
+
+/** The suffix of platform packages and binaries, as napi-rs names them: 'linux-x64-gnu', 'darwin-arm64', 'win32-x64-msvc'. */
+export function platformName(platform: string = process.platform, arch: string = process.arch, musl: () => boolean = isMusl): string {
+  if (platform === 'linux') return `${platform}-${arch}-${musl() ? 'musl' : 'gnu'}`
+  if (platform === 'win32') return `${platform}-${arch}-msvc`
+  return `${platform}-${arch}`
+}
+
+/** The folder of the package that this file belongs to; undefined when it was bundled away from it. */
+export function packageRoot(from: string = thisFile()): string | undefined {
+  for (let folder = dirname(from); ; folder = dirname(folder)) {
+    const file = join(folder, 'package.json')
+    if (existsSync(file)) {
+      try {
+        if ((JSON.parse(readFileSync(file, 'utf8')) as { name?: unknown }).name === PACKAGE_NAME) return folder
+      } catch {
+        // A broken package.json of somebody else on the way up is not ours to complain about.
+      }
+    }
+    if (dirname(folder) === folder) return undefined
+  }
+}
+
+interface Try {
+  what: string
+  id: string
+}
+
+function tries(env: NodeJS.ProcessEnv, root: string | undefined): Try[] {
+  const explicit = env.ANONNET_ADDON
+  // An explicit path is an order: falling back to another binary would hide that it is wrong.
+  if (explicit !== undefined && explicit !== '') return [{ what: 'ANONNET_ADDON', id: explicit }]
+  const platform = platformName()
+  const list: Try[] = []
+  if (root !== undefined) list.push({ what: 'the local build', id: join(root, `${BINARY_NAME}.${platform}.node`) })
+  const id = `@${PACKAGE_NAME}/${platform}`
+  list.push({ what: `the package ${id}`, id })
+  return list
+}
+
+function reason(error: unknown, id: string): string {
+  const code = (error as NodeJS.ErrnoException).code
+  if (code === 'MODULE_NOT_FOUND' || (id.startsWith('/') && !existsSync(id))) return 'not there'
+  // The first line only: the rest of a MODULE_NOT_FOUND or dlopen message is a list of paths of this machine.
+  const text = String((error as Error).message ?? error).split('\n', 1)[0] ?? ''
+  return text.slice(0, MAX_REASON_CHARS)
+}
+
+/**
+ * Loads the addon without a cache; `loadAddon` is what others use.
+ *
+ * @throws ERR_ANONNET_UNSUPPORTED when nothing could be loaded; the message names the package, each try and the command that mends it.
+ */
+export function findAddon(env: NodeJS.ProcessEnv = process.env, root: string | undefined = packageRoot()): NativeAddon {
+  const require = createRequire(thisFile())
+  const failures: string[] = []
+  let last: unknown
+  for (const { what, id } of tries(env, root)) {
+    try {
+      return require(id) as NativeAddon
+    } catch (error) {
+      failures.push(`${what}: ${reason(error, id)}`)
+      last = error
+    }
+  }
+  const inRepository = root !== undefined && existsSync(join(root, 'Cargo.toml'))
+  const mend = inRepository ? 'npm run build' : `npm install ${PACKAGE_NAME} --include=optional`
+  throw errorFromCode('ERR_ANONNET_UNSUPPORTED', {
+    detail: `no addon of ${PACKAGE_NAME} for ${platformName()}; to mend it: ${mend}; tried ${failures.join(', ')}`,
+    cause: last
+  })
+}
+
+let loaded: NativeAddon | undefined
+
+/** The addon, loaded once a thread. Throws as `findAddon`. */
+export function loadAddon(): NativeAddon {
+  loaded ??= findAddon()
+  return loaded
+}
