@@ -49,6 +49,8 @@ pub enum StoreFault {
     Costs,
     /// It is sealed and no passphrase was given.
     PassphraseNeeded,
+    /// A passphrase was given, and it is not sealed.
+    NotSealed,
     /// The passphrase is wrong, or the sealed part was changed: the two cannot be told apart.
     PassphraseWrong,
 }
@@ -85,7 +87,7 @@ impl HasKind for CryptoError {
             Self::Handshake(_) => ErrorKind::HandshakeFailed,
             Self::Record(RecordFault::Exhausted | RecordFault::Expired) => ErrorKind::ResourceLimit,
             Self::Record(_) => ErrorKind::RecordInvalid,
-            Self::Store(StoreFault::PassphraseNeeded | StoreFault::PassphraseWrong) => ErrorKind::KeyPassphrase,
+            Self::Store(StoreFault::PassphraseNeeded | StoreFault::NotSealed | StoreFault::PassphraseWrong) => ErrorKind::KeyPassphrase,
             Self::Store(_) => ErrorKind::KeyInvalid,
         }
     }

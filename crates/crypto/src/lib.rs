@@ -10,6 +10,7 @@ mod error;
 pub mod handshake;
 pub mod hash;
 pub mod keys;
+pub mod keystore;
 pub mod record;
 
 pub use error::{CryptoError, HandshakeFault, RecordFault, StoreFault};

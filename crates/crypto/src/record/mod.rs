@@ -1,9 +1,20 @@
 //! Sealed records: AES-256-GCM, the one AEAD form of the project.
+//!
+//! A nonce must never repeat under one key. No caller chooses one here: a [`SingleUseKey`] seals once, a [`Sealer`]
+//! counts, and a [`LongLivedKey`] derives a fresh key for every record. None of the three can be cloned.
+
+mod salted;
+mod session;
+
+pub use salted::{LongLivedKey, SALT_LEN, SALTED_OVERHEAD};
+pub use session::{Opener, REKEY_RECORDS, Role, SESSION_MAX_RECORDS, Sealer, SessionKey};
 
 use crate::{CryptoError, RecordFault};
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use core::fmt;
+use hkdf::Hkdf;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 /// Length of a nonce in bytes.
@@ -42,23 +53,38 @@ impl EncryptedMessage {
             tag: *tag,
         })
     }
+}
 
-    fn seal(key: &[u8; 32], nonce: [u8; NONCE_LEN], aad: &[u8], plaintext: &[u8]) -> Result<Self, CryptoError> {
+/// The cipher under all kinds of keys. The only place where a nonce is an argument, and private.
+struct Cipher(Aes256Gcm);
+
+impl Cipher {
+    fn new(key: &[u8; 32]) -> Self {
+        Self(Aes256Gcm::new(key.into()))
+    }
+
+    fn seal(&self, nonce: [u8; NONCE_LEN], aad: &[u8], plaintext: &[u8]) -> Result<EncryptedMessage, CryptoError> {
         let mut ciphertext = plaintext.to_vec();
-        let tag = Aes256Gcm::new(key.into())
+        let tag = self
+            .0
             .encrypt_inout_detached(&Nonce::from(nonce), aad, ciphertext.as_mut_slice().into())
             .map_err(|_| RecordFault::Length)?;
-        Ok(Self {
+        Ok(EncryptedMessage {
             ciphertext,
             nonce,
             tag: tag.into(),
         })
     }
 
-    fn open(&self, key: &[u8; 32], aad: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        let mut plaintext = Zeroizing::new(self.ciphertext.clone());
-        Aes256Gcm::new(key.into())
-            .decrypt_inout_detached(&Nonce::from(self.nonce), aad, plaintext.as_mut_slice().into(), &Tag::from(self.tag))
+    fn open(&self, aad: &[u8], message: &EncryptedMessage) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let mut plaintext = Zeroizing::new(message.ciphertext.clone());
+        self.0
+            .decrypt_inout_detached(
+                &Nonce::from(message.nonce),
+                aad,
+                plaintext.as_mut_slice().into(),
+                &Tag::from(message.tag),
+            )
             .map_err(|_| RecordFault::Forged)?;
         Ok(plaintext)
     }
@@ -75,7 +101,7 @@ impl SingleUseKey {
 
     /// Seal the one record. `aad` is authenticated and not sent.
     pub fn seal(self, aad: &[u8], plaintext: &[u8]) -> Result<EncryptedMessage, CryptoError> {
-        EncryptedMessage::seal(&self.0, [0; NONCE_LEN], aad, plaintext)
+        Cipher::new(&self.0).seal([0; NONCE_LEN], aad, plaintext)
     }
 
     /// Open the one record. [`RecordFault::Nonce`], [`RecordFault::Forged`].
@@ -83,7 +109,7 @@ impl SingleUseKey {
         if message.nonce != [0; NONCE_LEN] {
             return Err(RecordFault::Nonce.into());
         }
-        message.open(&self.0, aad)
+        Cipher::new(&self.0).open(aad, message)
     }
 }
 
@@ -92,3 +118,13 @@ impl fmt::Debug for SingleUseKey {
         f.write_str("SingleUseKey(..)")
     }
 }
+
+/// HKDF-SHA256 of a key into `out`. `purpose` (`anonnet:1:<purpose>`) keeps what comes out of one key apart.
+fn derive(key: &[u8; 32], salt: Option<&[u8]>, purpose: &str, out: &mut [u8]) -> Result<(), CryptoError> {
+    Hkdf::<Sha256>::new(salt, key)
+        .expand(purpose.as_bytes(), out)
+        .map_err(|_| CryptoError::Record(RecordFault::Length))
+}
+
+#[cfg(test)]
+mod tests;
