@@ -1,0 +1,22 @@
+/** The command `anonnet`. */
+import { processIo } from './io.js'
+import { main } from './program.js'
+
+const io = processIo()
+// A reader that went away (`anonnet circuits | head -1`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+main(process.argv.slice(2), io).then(
+  (code) => {
+    process.exitCode = code
+    // The channel of a parent that started this process would keep it alive.
+    if (process.channel !== undefined) process.disconnect()
+  },
+  (error: unknown) => {
+    io.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+    process.exitCode = 1
+  }
+)

@@ -1,0 +1,82 @@
+/** `anonnet run`: a client with its proxies. */
+import type { Command } from 'commander'
+import { type Config, controlPath, defaultStateDir, splitAddress } from '../config/index.js'
+import { type AnonNode, createNode } from '../node/index.js'
+import { type Io, paletteOf, printJson, printLine, say } from './io.js'
+import { keepRunning } from './lifecycle.js'
+import { loggerOf } from './log.js'
+import { bootstrapOf, type CommonFlags, collect, configOf, daemonFlags, testNetworkOf } from './settings.js'
+
+/** Where the proxies listen when nothing else is said. Not Tor's port: both may run on one machine. */
+export const DEFAULT_PROXY_ADDRESS = '127.0.0.1:9550'
+/** How long streams may finish after a signal, in milliseconds. */
+const DEFAULT_DRAIN_MS = 5_000
+
+interface RunFlags extends CommonFlags {
+  readonly socks?: string[]
+  readonly http?: string[]
+}
+
+/** The listeners: one that speaks both protocols for each address, whichever flag named it. */
+export function proxyAddresses({ socks, http }: Config['client']): string[] {
+  const all = [...new Set([...socks, ...http])]
+  return all.length === 0 ? [DEFAULT_PROXY_ADDRESS] : all
+}
+
+function isLoopback(address: string): boolean {
+  const host = splitAddress(address)?.host ?? ''
+  return host.startsWith('127.') || host === '::1'
+}
+
+function announce(io: Io, json: boolean, node: AnonNode, control: string): void {
+  const proxies = node.proxies.map((proxy) => proxy.address)
+  if (json) {
+    printJson(io, { event: 'ready', role: 'client', nodeId: node.nodeId, proxies, control, pid: process.pid })
+    return
+  }
+  for (const address of proxies) printLine(io, `SOCKS5 and HTTP proxy: ${address}`)
+  const first = proxies[0]
+  if (first !== undefined)
+    say(io, paletteOf(io).dim(`try: curl --socks5-hostname ${first} http://example.org/   or: curl -x http://${first} http://example.org/`))
+}
+
+/** Adds `run`. */
+export function runCommand(program: Command, io: Io, finish: (code: number) => void): void {
+  daemonFlags(program.command('run'))
+    .description('run a client with SOCKS5 and HTTP proxies')
+    .option('--socks <ip:port>', `where the SOCKS5 proxy listens; repeatable (default ${DEFAULT_PROXY_ADDRESS})`, collect)
+    .option('--http <ip:port>', 'where the HTTP proxy listens; every listener speaks both, so this may be the same address', collect)
+    .addHelpText('after', '\nExample:\n  $ anonnet run --config network.toml --socks 127.0.0.1:9550 --http 127.0.0.1:9551\n')
+    .action(async (flags: RunFlags) => {
+      const config = configOf(io, flags, { client: { socks: flags.socks, http: flags.http, state_dir: flags.stateDir } })
+      const bootstrap = bootstrapOf(config)
+      const stateDir = config.client.state_dir ?? defaultStateDir('client')
+      const control = flags.control ?? controlPath(stateDir)
+      const proxy = proxyAddresses(config.client)
+      for (const address of proxy.filter((item) => !isLoopback(item))) {
+        say(
+          io,
+          `${paletteOf(io).yellow('warning')}: ${address} is not loopback: who can reach it can use this proxy, and the way to it is not protected`
+        )
+      }
+      finish(
+        await keepRunning({
+          io,
+          json: flags.json === true,
+          quiet: flags.quiet === true,
+          drainMs: flags.drainMs ?? DEFAULT_DRAIN_MS,
+          start: (signal) =>
+            createNode({
+              bootstrap,
+              stateDir,
+              control,
+              proxy,
+              signal,
+              logger: loggerOf(io, config.log),
+              testNetwork: testNetworkOf(config)
+            }),
+          ready: (node) => announce(io, flags.json === true, node, control)
+        })
+      )
+    })
+}
