@@ -134,13 +134,14 @@ export class Engine {
     if (!this.closing) guarded(() => this.#native.rpcReject(request))
   }
 
-  /** Builds a circuit over the given hops; resolves to its id. */
-  buildCircuit(path: Hop[], options: TimedOptions): Promise<number> {
-    return this.#ask(
-      (op) => this.#native.buildCircuit(op, path, options.timeoutMs),
-      numberOf,
-      options,
-      (answer) => this.closeCircuit(numberOf(answer))
+  /**
+   * Builds a circuit over the given hops. A callback, not a promise: `done` comes before any later event of the circuit.
+   * Background work: it does not keep the process alive.
+   */
+  buildCircuit(path: Hop[], timeoutMs: number, done: (error: Error | undefined, circuit: number) => void): void {
+    this.#call(
+      (op) => this.#native.buildCircuit(op, path, timeoutMs),
+      (error, answer) => done(error, answer?.number ?? 0)
     )
   }
 
@@ -169,7 +170,7 @@ export class Engine {
 
   /** Reads a chunk of a stream; null is its end. One at a time. Does not keep the process alive: the socket's hold does. */
   read(stream: number, done: (error: Error | undefined, bytes: Buffer | null) => void): void {
-    this.#streamCall(
+    this.#call(
       (op) => this.#native.read(op, stream),
       (error, answer) => done(error, answer?.bytes ?? null)
     )
@@ -177,7 +178,7 @@ export class Engine {
 
   /** Hands bytes to a stream's bounded queue. One at a time. */
   write(stream: number, data: Uint8Array, done: (error: Error | undefined) => void): void {
-    this.#streamCall(
+    this.#call(
       (op) => this.#native.write(op, stream, buffer(data)),
       (error) => done(error)
     )
@@ -247,7 +248,7 @@ export class Engine {
     return this.#operations.promise((op) => guarded(() => begin(op)), convert, late === undefined ? options : { ...options, late })
   }
 
-  #streamCall(begin: (op: number) => void, settle: (error: Error | undefined, answer: OpOkEvent | undefined) => void): void {
+  #call(begin: (op: number) => void, settle: (error: Error | undefined, answer: OpOkEvent | undefined) => void): void {
     if (this.closing) {
       queueMicrotask(() => settle(errorFromCode('ERR_ANONNET_CLOSED'), undefined))
       return

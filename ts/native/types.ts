@@ -88,6 +88,8 @@ export interface ProxyRequestEvent {
   password?: string
   /** The client's IP address, without its port. */
   client: string
+  /** Why it is asked again: how the circuit that it was attached to failed it. Absent the first time. */
+  code?: string
 }
 
 /** CONNECTED or RESOLVED came for a proxy request. */

@@ -23,6 +23,10 @@ export interface SocketParts {
   engine: Engine
   port: number
   allowHalfOpen: boolean
+  /** Aborts the attempt to connect. */
+  signal?: AbortSignal | undefined
+  /** Told when a socket that was connected is closed. */
+  onClosed?: (circuit: number) => void
   /** Opens the stream; the signal aborts when the socket is destroyed first. */
   open: (signal: AbortSignal) => Promise<OpenStream>
 }
@@ -37,6 +41,8 @@ export interface SocketParts {
 export class AnonSocket extends Duplex {
   readonly #engine: Engine
   readonly #port: number
+  readonly #onClosed: ((circuit: number) => void) | undefined
+  #unlisten: (() => void) | undefined
   readonly #abort = new AbortController()
   #stream: number | undefined
   #circuit: number | undefined
@@ -55,6 +61,8 @@ export class AnonSocket extends Duplex {
     this.#engine = parts.engine
     this.#port = parts.port
     this.#hold = parts.engine.keepAlive.hold()
+    this.#onClosed = parts.onClosed
+    this.#obey(parts.signal)
     parts.open(this.#abort.signal).then(
       (open) => this.#opened(open),
       (error: Error) => {
@@ -224,13 +232,29 @@ export class AnonSocket extends Duplex {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#hadError = error !== null
     clearTimeout(this.#timer)
+    this.#unlisten?.()
     this.unref()
-    if (this.#stream === undefined) this.#abort.abort(error ?? errorFromCode('ERR_ANONNET_CLOSED'))
-    else this.#engine.destroy(this.#stream)
+    if (this.#stream === undefined) {
+      this.#abort.abort(error ?? errorFromCode('ERR_ANONNET_CLOSED'))
+    } else {
+      this.#engine.destroy(this.#stream)
+      this.#onClosed?.(this.#circuit as number)
+    }
     done(error)
   }
 
+  #obey(signal: AbortSignal | undefined): void {
+    if (signal === undefined) return
+    const onAbort = (): void => {
+      const { reason } = signal
+      this.destroy(reason instanceof Error ? reason : errorFromCode('ERR_ANONNET_ABORTED', { cause: reason }))
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#unlisten = () => signal.removeEventListener('abort', onAbort)
+  }
+
   #opened({ stream, circuit }: OpenStream): void {
+    this.#unlisten?.()
     if (this.destroyed) {
       this.#engine.destroy(stream)
       return

@@ -9,14 +9,15 @@ function engine(): { engine: Engine; fake: FakeNative; errors: unknown[] } {
   return { engine: made1, fake: made[0]!, errors }
 }
 
-const HOPS = [{ nodeId: 'a', onionKey: Buffer.alloc(32), address: '127.0.0.1:1' }]
+const PEER = { nodeId: 'a', address: '127.0.0.1:1' }
+const WHOLE = { timeoutMs: 1, maxReplyBytes: 9 }
 
 describe('operations', () => {
   it('resolve by their id, in any order', async () => {
     const { engine: one, fake } = engine()
-    const first = one.buildCircuit(HOPS, { timeoutMs: 1 })
-    const second = one.buildCircuit(HOPS, { timeoutMs: 1 })
-    const ids = fake.of('buildCircuit').map(([op]) => op as number)
+    const first = one.connect(1, 'h', 1, { timeoutMs: 1 })
+    const second = one.connect(1, 'h', 1, { timeoutMs: 1 })
+    const ids = fake.of('connect').map(([op]) => op as number)
     expect(ids[0]).toBeGreaterThan(0)
     expect(ids[1]).not.toBe(ids[0])
     fake.emit({ type: 'opOk', op: ids[1]!, number: 22 }, { type: 'opOk', op: ids[0]!, number: 11 })
@@ -25,9 +26,9 @@ describe('operations', () => {
 
   it('fail with the class of the code, and with the hop', async () => {
     const { engine: one, fake } = engine()
-    const build = one.buildCircuit(HOPS, { timeoutMs: 1 })
+    const failed = new Promise((resolve) => one.buildCircuit([], 1, resolve))
     fake.emit({ type: 'opFailed', op: fake.of('buildCircuit')[0]![0] as number, code: 'ERR_ANONNET_EXTEND_REFUSED', hop: 2 })
-    await expect(build).rejects.toMatchObject({ name: 'CircuitError', code: 'ERR_ANONNET_EXTEND_REFUSED', hop: 2 })
+    expect(await failed).toMatchObject({ name: 'CircuitError', code: 'ERR_ANONNET_EXTEND_REFUSED', hop: 2 })
   })
 
   it('throw the abort reason as it is, and cancel below', async () => {
@@ -47,20 +48,18 @@ describe('operations', () => {
     expect(fake.of('connect')).toEqual([])
   })
 
-  it('give back a stream, circuit or listener that came after the abort', async () => {
+  it('give back a stream or listener that came after the abort', async () => {
     const { engine: one, fake } = engine()
     const controller = new AbortController()
     const options = { timeoutMs: 1, signal: controller.signal }
-    const all = [one.connect(5, 'h', 1, options), one.buildCircuit(HOPS, options), one.listenProxy('127.0.0.1:0', options)]
+    const all = [one.connect(5, 'h', 1, options), one.listenProxy('127.0.0.1:0', options)]
     controller.abort()
     await Promise.allSettled(all)
     fake.emit(
       { type: 'opOk', op: fake.of('connect')[0]![0] as number, number: 101 },
-      { type: 'opOk', op: fake.of('buildCircuit')[0]![0] as number, number: 102 },
       { type: 'opOk', op: fake.of('listenProxy')[0]![0] as number, number: 103, text: 'x' }
     )
     expect(fake.of('destroy')).toEqual([[101]])
-    expect(fake.of('closeCircuit')).toEqual([[102]])
     expect(fake.of('closeProxy')).toEqual([[103]])
   })
 
@@ -73,8 +72,8 @@ describe('operations', () => {
 
   it('reject on an answer that lacks what it must bring', async () => {
     const { engine: one, fake } = engine()
-    const build = one.buildCircuit(HOPS, { timeoutMs: 1 })
-    fake.emit({ type: 'opOk', op: fake.of('buildCircuit')[0]![0] as number })
+    const build = one.rpc(PEER, Buffer.of(1), WHOLE)
+    fake.emit({ type: 'opOk', op: fake.of('rpc')[0]![0] as number })
     await expect(build).rejects.toMatchObject({ code: 'ERR_ANONNET_INTERNAL' })
   })
 })
@@ -83,9 +82,9 @@ describe('keep-alive', () => {
   it('holds while an operation waits and no longer', async () => {
     const { engine: one, fake } = engine()
     expect(one.keepAlive.active).toBe(false)
-    const build = one.buildCircuit(HOPS, { timeoutMs: 1 })
+    const build = one.rpc(PEER, Buffer.of(1), WHOLE)
     expect(one.keepAlive.active).toBe(true)
-    fake.emit({ type: 'opOk', op: fake.of('buildCircuit')[0]![0] as number, number: 1 })
+    fake.emit({ type: 'opOk', op: fake.of('rpc')[0]![0] as number, bytes: Buffer.of(1) })
     await build
     expect(one.keepAlive.active).toBe(false)
   })
@@ -94,14 +93,14 @@ describe('keep-alive', () => {
     const { engine: one, fake } = engine()
     const background = one.circuitRpc(1, Buffer.of(1), { timeoutMs: 1, maxReplyBytes: 1, keepAlive: false })
     expect(one.keepAlive.count).toBe(0)
-    const held = one.buildCircuit(HOPS, { timeoutMs: 1 })
+    const held = one.rpc(PEER, Buffer.of(1), WHOLE)
     one.keepAlive.enable(false)
     expect(one.keepAlive.active).toBe(false)
     one.keepAlive.enable(true)
     expect(one.keepAlive.active).toBe(true)
     fake.emit(
       { type: 'opOk', op: fake.of('circuitRpc')[0]![0] as number, bytes: Buffer.of(2) },
-      { type: 'opOk', op: fake.of('buildCircuit')[0]![0] as number, number: 1 }
+      { type: 'opOk', op: fake.of('rpc')[0]![0] as number, bytes: Buffer.of(1) }
     )
     expect([...(await background)]).toEqual([2])
     await held
@@ -110,7 +109,7 @@ describe('keep-alive', () => {
   it('releases at the abort, not at the late answer', async () => {
     const { engine: one } = engine()
     const controller = new AbortController()
-    const build = one.buildCircuit(HOPS, { timeoutMs: 1, signal: controller.signal })
+    const build = one.rpc(PEER, Buffer.of(1), { ...WHOLE, signal: controller.signal })
     controller.abort()
     await build.catch(() => undefined)
     expect(one.keepAlive.active).toBe(false)
@@ -158,7 +157,7 @@ describe('events', () => {
 describe('close', () => {
   it('is idempotent, fails what waits, and what comes later', async () => {
     const { engine: one, fake } = engine()
-    const waiting = one.buildCircuit(HOPS, { timeoutMs: 1 })
+    const waiting = one.rpc(PEER, Buffer.of(1), WHOLE)
     const first = one.close(10)
     expect(one.close(99)).toBe(first)
     expect(fake.of('close')).toHaveLength(1)

@@ -1,0 +1,317 @@
+/**
+ * Drives the circuit pool: feeds it what happens and does what it decides. Policy is in churn and routing, none of it here.
+ */
+
+import { newPool, type PoolAction, type PoolEvent, type PoolState, poolSummary, step } from '../churn/index.js'
+import type { Diagnostics } from '../diagnostics/index.js'
+import type { ListedRelay, RelayList, Rng } from '../directory/types.js'
+import { type AnonNetError, errorFromCode, wrapError } from '../errors/index.js'
+import type { Engine } from '../native/index.js'
+import {
+  exitAccepts,
+  type GuardState,
+  guardFailed,
+  guardSucceeded,
+  guardSummary,
+  type Path,
+  type PathRules,
+  refreshGuards,
+  selectPath,
+  type Target
+} from '../routing/index.js'
+import { encodeRequest } from './rpc.js'
+
+/** How often the pool's count of streams is set right by the native side's. */
+const COUNT_EVERY_MS = 60_000
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+/** An answer to a probe is a handful of bytes. */
+const MAX_PROBE_REPLY_BYTES = 256
+/** What a failed probe may say and still prove that the circuit's last hop answers. */
+const ALIVE_CODES: ReadonlySet<string> = new Set(['ERR_ANONNET_RPC_REFUSED', 'ERR_ANONNET_RPC_INVALID', 'ERR_ANONNET_UNSUPPORTED'])
+
+/** What the pool tells a request. Both may come more than once: `attach` again after `failed`. */
+export interface RequestHandlers {
+  attach(circuit: number): void
+  refuse(error: AnonNetError): void
+}
+
+/** A request as `CircuitDriver.request` takes it. */
+export interface CircuitRequest {
+  isolation: string
+  kind: 'connect' | 'resolve' | 'dir'
+  target?: { host: string; port: number }
+  waitMs?: number
+}
+
+export interface CircuitDriverParts {
+  engine: Engine
+  diagnostics: Diagnostics
+  rules: PathRules
+  guards: GuardState
+  rng: Rng
+  /** Called when the guards that are kept on disk changed. */
+  onGuards: (guards: GuardState) => void
+  /** Called whenever a circuit became ready. */
+  onReady: () => void
+}
+
+interface Waiting {
+  handlers: RequestHandlers
+  last: AnonNetError | undefined
+}
+
+/** The circuits of one client. */
+export class CircuitDriver {
+  readonly #parts: CircuitDriverParts
+  readonly #requests = new Map<number, Waiting>()
+  readonly #paths = new Map<number, Path>()
+  readonly #building = new Map<number, { path: Path; startedMs: number; kind: 'exit' | 'dir' }>()
+  readonly #queue: PoolEvent[] = []
+  #relays: ReadonlyMap<string, ListedRelay> = new Map()
+  #pool: PoolState = newPool()
+  #list: RelayList | undefined
+  #guards: GuardState
+  #nextRequest = 1
+  #running = false
+  #closed = false
+  #timer: NodeJS.Timeout | undefined
+  #lastError: AnonNetError | undefined
+  readonly #counting: NodeJS.Timeout
+
+  constructor(parts: CircuitDriverParts) {
+    this.#parts = parts
+    this.#guards = parts.guards
+    this.#counting = setInterval(() => this.#count(), COUNT_EVERY_MS).unref()
+  }
+
+  /** The path of a circuit, the guard first. */
+  path(circuit: number): Path | undefined {
+    return this.#paths.get(circuit)
+  }
+
+  /** Why the last circuit that failed did. */
+  get lastError(): AnonNetError | undefined {
+    return this.#lastError
+  }
+
+  /** Counts for `status()`. */
+  get summary(): ReturnType<typeof poolSummary> {
+    return poolSummary(this.#pool)
+  }
+
+  /** Takes a verified list; undefined when the last one is too old to use. */
+  setList(list: RelayList | undefined): void {
+    this.#list = list
+    this.#relays = new Map(list?.relays.map((relay) => [relay.nodeId, relay]))
+    if (list !== undefined) this.#setGuards(refreshGuards(this.#guards, list, this.#parts.rng, Date.now()))
+    this.#dispatch({ type: 'list', usable: list !== undefined })
+  }
+
+  /** Asks for a circuit; returns the request's id. The handlers may be called before this returns. */
+  request(request: CircuitRequest, handlers: RequestHandlers): number {
+    const id = this.#nextRequest
+    this.#nextRequest += 1
+    if (this.#closed) {
+      handlers.refuse(errorFromCode('ERR_ANONNET_CLOSED'))
+      return id
+    }
+    this.#requests.set(id, { handlers, last: undefined })
+    this.#dispatch({ type: 'request', request: id, ...request })
+    return id
+  }
+
+  /** Whether a request is still to be answered. */
+  waits(request: number): boolean {
+    return this.#requests.has(request)
+  }
+
+  /** The stream of a request is connected; the request is over. */
+  connected(request: number): void {
+    if (this.#requests.delete(request)) this.#dispatch({ type: 'connected', request })
+  }
+
+  /** The stream of a request failed before it was connected; the pool attaches it elsewhere or refuses it. */
+  failed(request: number, error: unknown): void {
+    const waiting = this.#requests.get(request)
+    if (waiting === undefined) return
+    waiting.last = wrapError(error)
+    this.#dispatch({ type: 'streamFailed', request, code: waiting.last.code })
+  }
+
+  /** Nobody wants the request any more. */
+  cancel(request: number): void {
+    if (this.#requests.delete(request)) this.#dispatch({ type: 'cancel', request })
+  }
+
+  /** A stream that had been connected ended. */
+  streamClosed(circuit: number): void {
+    this.#dispatch({ type: 'streamClosed', circuit })
+  }
+
+  /** The native side says that a circuit ended. */
+  circuitClosed(circuit: number, code: string): void {
+    if (this.#paths.delete(circuit)) this.#parts.diagnostics.emit('circuit:closed', { circuit, code })
+    this.#dispatch({ type: 'circuitClosed', circuit, code })
+  }
+
+  /** Refuses what waits and builds nothing any more. */
+  close(): void {
+    if (this.#closed) return
+    this.#dispatch({ type: 'close' })
+    this.#closed = true
+    clearInterval(this.#counting)
+    clearTimeout(this.#timer)
+    const waiting = [...this.#requests.values()]
+    this.#requests.clear()
+    for (const { handlers } of waiting) handlers.refuse(errorFromCode('ERR_ANONNET_CLOSED'))
+  }
+
+  #count(): void {
+    const { circuits } = this.#parts.engine.snapshot()
+    this.#dispatch({ type: 'counted', streams: new Map(circuits.map(({ id, streams }) => [id, streams])) })
+  }
+
+  #dispatch(event: PoolEvent): void {
+    if (this.#closed) return
+    this.#queue.push(event)
+    if (this.#running) return
+    this.#running = true
+    try {
+      let wakeAtMs: number | undefined
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+        const result = step(this.#pool, next, {
+          nowMs: performance.now(),
+          rng: this.#parts.rng,
+          accepts: (exit, target) => this.#accepts(exit, target)
+        })
+        this.#pool = result.state
+        wakeAtMs = result.wakeAtMs
+        for (const action of result.actions) this.#perform(action)
+      }
+      this.#schedule(wakeAtMs)
+    } finally {
+      this.#running = false
+    }
+  }
+
+  #accepts(exit: string, target: Target | undefined): boolean {
+    const relay = this.#relays.get(exit)
+    return relay !== undefined && exitAccepts(relay, target)
+  }
+
+  #schedule(wakeAtMs: number | undefined): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (wakeAtMs === undefined || this.#closed) return
+    const delay = Math.min(Math.max(0, Math.ceil(wakeAtMs - performance.now())), LONGEST_TIMER_MS)
+    this.#timer = setTimeout(() => this.#dispatch({ type: 'tick' }), delay).unref()
+  }
+
+  #perform(action: PoolAction): void {
+    switch (action.type) {
+      case 'build':
+        this.#build(action)
+        return
+      case 'close':
+        this.#parts.engine.closeCircuit(action.circuit)
+        return
+      case 'attach':
+        this.#attach(action.request, action.circuit)
+        return
+      case 'refuse':
+        this.#refuse(action.request, action.code)
+        return
+      case 'probe':
+        this.#probe(action.circuit, action.timeoutMs)
+        return
+      case 'guard':
+        this.#guard(action.nodeId, action.outcome, Date.now() - action.startedAgoMs)
+        return
+    }
+  }
+
+  #attach(request: number, circuit: number): void {
+    const waiting = this.#requests.get(request)
+    if (waiting === undefined) return
+    try {
+      waiting.handlers.attach(circuit)
+    } catch (error) {
+      this.failed(request, error)
+    }
+  }
+
+  #refuse(request: number, code: string): void {
+    const waiting = this.#requests.get(request)
+    if (waiting === undefined) return
+    this.#requests.delete(request)
+    // What the last attempt met says more than the pool's summary of the same.
+    const error = waiting.last?.code === code ? waiting.last : errorFromCode(code, { cause: waiting.last })
+    waiting.handlers.refuse(error)
+  }
+
+  #build({ build, request, timeoutMs }: Extract<PoolAction, { type: 'build' }>): void {
+    const { engine, diagnostics, rng, rules } = this.#parts
+    const result = selectPath(this.#list, this.#guards, request, rng, Date.now(), rules)
+    this.#setGuards(result.guards)
+    if (!result.ok) {
+      this.#lastError = errorFromCode(result.code)
+      diagnostics.emit('circuit:failed', { code: result.code })
+      this.#dispatch({ type: 'buildFailed', build, code: result.code, rule: result.rule })
+      return
+    }
+    const [guard, middle, exit] = result.path
+    this.#building.set(build, { path: result.path, startedMs: performance.now(), kind: request.kind })
+    this.#dispatch({ type: 'buildStarted', build, path: [guard.nodeId, middle.nodeId, exit.nodeId] })
+    const hops = result.path.map(({ nodeId, onionKey, address }) => ({ nodeId, onionKey: Buffer.from(onionKey), address }))
+    engine.buildCircuit(hops, timeoutMs, (error, circuit) => this.#built(build, error, circuit))
+  }
+
+  #built(build: number, error: Error | undefined, circuit: number): void {
+    const { diagnostics, engine } = this.#parts
+    const started = this.#building.get(build)
+    this.#building.delete(build)
+    if (this.#closed || started === undefined) return
+    if (error === undefined) {
+      this.#paths.set(circuit, started.path)
+      diagnostics.emit('circuit:built', { circuit, kind: started.kind, buildMs: performance.now() - started.startedMs })
+      this.#dispatch({ type: 'built', build, circuit })
+      if (this.#paths.has(circuit) && !engine.closing) this.#parts.onReady()
+      return
+    }
+    this.#lastError = wrapError(error)
+    const { code } = this.#lastError
+    const { hop } = error as { hop?: number }
+    diagnostics.emit('circuit:failed', { code, hop })
+    this.#dispatch(hop === undefined ? { type: 'buildFailed', build, code } : { type: 'buildFailed', build, code, hop })
+  }
+
+  #probe(circuit: number, timeoutMs: number): void {
+    const answered = (alive: boolean): void => this.#dispatch({ type: 'probed', circuit, alive })
+    this.#parts.engine
+      .circuitRpc(circuit, encodeRequest('ping', null), { timeoutMs, maxReplyBytes: MAX_PROBE_REPLY_BYTES, keepAlive: false })
+      .then(
+        () => answered(true),
+        (error: unknown) => answered(ALIVE_CODES.has(wrapError(error).code))
+      )
+  }
+
+  #guard(nodeId: string, outcome: 'succeeded' | 'failed', startedAtMs: number): void {
+    const nowMs = Date.now()
+    if (outcome === 'succeeded') this.#setGuards(guardSucceeded(this.#guards, nodeId, nowMs))
+    else this.#setGuards(guardFailed(this.#guards, nodeId, startedAtMs, this.#parts.rng, nowMs))
+  }
+
+  #setGuards(guards: GuardState): void {
+    const before = this.#guards
+    if (guards === before) return
+    this.#guards = guards
+    if (guards.sampled !== before.sampled) this.#parts.onGuards(guards)
+    const now = guardSummary(guards)
+    const was = guardSummary(before)
+    const { diagnostics } = this.#parts
+    if (now.sampled !== was.sampled || now.primary !== was.primary || now.reachable !== was.reachable) {
+      diagnostics.emit('guard', { sampled: now.sampled, primary: now.primary, reachable: now.reachable })
+    }
+    if (now.networkDown !== was.networkDown) diagnostics.emit('network', { state: now.networkDown ? 'down' : 'up' })
+  }
+}

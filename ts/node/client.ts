@@ -1,0 +1,317 @@
+/**
+ * A client: circuits, streams, proxies.
+ */
+
+import { isolationKey } from '../churn/index.js'
+import { errorFromCode } from '../errors/index.js'
+import type { EngineEvent } from '../native/index.js'
+import { guardsToJson, loadGuards } from '../routing/index.js'
+import { checkHost, parseTarget, refuseServiceNames, type Target } from './address.js'
+import { BaseNode, type Core, launch, openCore, warn } from './base.js'
+import { CircuitDriver } from './circuits.js'
+import { ClientLists, LIST_FILE } from './client-lists.js'
+import { bootstrapPeers, checked, DEFAULT_CONNECT_TIMEOUT_MS, DEFAULT_READY_TIMEOUT_MS, type NodeOptions } from './options.js'
+import { ProxyRequests } from './proxies.js'
+import { ProxyListener } from './proxy-listener.js'
+import { overCircuit } from './requests.js'
+import { cryptoRng } from './runner.js'
+import { Saver } from './saver.js'
+import { AnonSocket } from './socket.js'
+import { type CircuitStatus, listStatus, type NodeStatus } from './status.js'
+
+const GUARDS_FILE = 'guards.json'
+const DEFAULT_PROXY_ADDRESS = '127.0.0.1:0'
+
+/** Options of `resolve`. */
+export interface ResolveOptions {
+  /** Questions with different values never share a circuit. */
+  isolate?: string
+  /** Ends the question; its reason is thrown as is. */
+  signal?: AbortSignal
+  /** For the whole of it; default 30,000 ms. ERR_ANONNET_TIMEOUT. */
+  timeoutMs?: number
+}
+
+/** Options of `connect` and `createConnection`. */
+export interface ConnectOptions extends ResolveOptions {
+  /** As net.Socket's: whether the writing half stays open when the other side ends; default false. */
+  allowHalfOpen?: boolean
+}
+
+/** A running client. Made by `createNode`. */
+export class AnonNode extends BaseNode {
+  readonly #options: NodeOptions
+  readonly #driver: CircuitDriver
+  readonly #lists: ClientLists
+  readonly #proxyRequests: ProxyRequests
+  readonly #proxies = new Set<ProxyListener>()
+  readonly #guards: Saver
+  #onReady: (() => void) | undefined
+
+  /** @internal */
+  constructor(core: Core, options: NodeOptions, kept: { list: Uint8Array | undefined; guards: string | undefined }) {
+    super(core)
+    this.#options = options
+    this.#guards = new Saver(core.state, GUARDS_FILE, (error) => this.#warn(error, 'the guards could not be kept'))
+    const { guards, warning } = loadGuards(kept.guards)
+    if (warning !== undefined) warn(core, warning, 'the kept guards are damaged: new ones are chosen')
+    this.#driver = new CircuitDriver({
+      engine: core.engine,
+      diagnostics: core.diagnostics,
+      rules: { allowSamePrefix: options.testNetwork?.relaxedPrefixes ?? false },
+      guards,
+      rng: cryptoRng,
+      onGuards: (changed) => this.#guards.save(() => Buffer.from(guardsToJson(changed))),
+      onReady: () => this.#circuitReady()
+    })
+    this.#proxyRequests = new ProxyRequests(core.engine, this.#driver)
+    this.#lists = new ClientLists({
+      core,
+      driver: this.#driver,
+      peers: bootstrapPeers(options.bootstrap),
+      cached: kept.list,
+      onError: (error, message) => this.#warn(error, message),
+      onList: () => this.progress(50, 'list', 'a majority of the bootstrap nodes signed the relay list')
+    })
+    core.engine.listen((event) => this.#onEvent(event))
+  }
+
+  /** The proxy ports that are open. */
+  get proxies(): readonly ProxyListener[] {
+    return [...this.#proxies]
+  }
+
+  /**
+   * Connects through three relays; resolves when the target is connected.
+   *
+   * @param target 'host:port' or its parts; names are resolved at the exit, never here.
+   * @throws ERR_ANONNET_INVALID_ADDRESS, _UNSUPPORTED (hidden services), _STREAM_REFUSED, _HOST_UNREACHABLE, _NAME_NOT_RESOLVED, _EXIT_POLICY,
+   * _NO_PATH, _NOT_BOOTSTRAPPED, _CIRCUIT_CLOSED, _TIMEOUT, _CLOSED; the signal's reason as it is.
+   */
+  async connect(target: string | Target, options: ConnectOptions = {}): Promise<AnonSocket> {
+    const { signal } = options
+    signal?.throwIfAborted()
+    const socket = this.createConnection(target, options)
+    return new Promise((resolve, reject) => {
+      const settle = (then: () => void) => () => {
+        socket.off('connect', onConnect)
+        socket.off('error', onError)
+        socket.off('close', onClose)
+        then()
+      }
+      const onConnect = settle(() => resolve(socket))
+      // An abort reason may be anything; the socket's own error is always an Error.
+      const onError = settle(() => reject(signal?.aborted ? signal.reason : socket.errored))
+      const onClose = settle(() => reject(errorFromCode('ERR_ANONNET_CLOSED')))
+      socket.once('connect', onConnect)
+      socket.once('error', onError)
+      socket.once('close', onClose)
+    })
+  }
+
+  /**
+   * The same at once: a socket that is not connected yet, as net.createConnection. What is written is sent when it is. Failures are `error` events.
+   *
+   * @throws ERR_ANONNET_INVALID_ADDRESS, _UNSUPPORTED, _INVALID_ARGUMENT, _CLOSED; the reason of a signal that was aborted before.
+   */
+  createConnection(target: string | Target, options: ConnectOptions = {}): AnonSocket {
+    this.assertOpen()
+    const { host, port } = parseTarget(target)
+    const { isolate, signal, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, allowHalfOpen = false } = options
+    checkIsolate(isolate)
+    signal?.throwIfAborted()
+    const { engine } = this.core
+    const driver = this.#driver
+    return new AnonSocket({
+      engine,
+      port,
+      allowHalfOpen,
+      signal,
+      onClosed: (circuit) => driver.streamClosed(circuit),
+      open: async (closed) => {
+        const request = { isolation: apiIsolation(isolate), kind: 'connect' as const, target: { host, port } }
+        const done = await overCircuit(driver, request, { timeoutMs, signal: closed }, (circuit, limits) =>
+          engine.connect(circuit, host, port, limits)
+        )
+        return { stream: done.result, circuit: done.circuit }
+      }
+    })
+  }
+
+  /**
+   * Addresses of a name, looked up at an exit.
+   *
+   * @returns IPv4 and IPv6 addresses as text.
+   * @throws as `connect`.
+   */
+  async resolve(name: string, options: ResolveOptions = {}): Promise<string[]> {
+    this.assertOpen()
+    const host = checkHost(name)
+    refuseServiceNames(host)
+    const { isolate, signal, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS } = options
+    checkIsolate(isolate)
+    signal?.throwIfAborted()
+    const request = { isolation: apiIsolation(isolate), kind: 'resolve' as const }
+    const hold = this.core.engine.keepAlive.hold()
+    try {
+      const done = await overCircuit(this.#driver, request, { timeoutMs, signal }, (circuit, limits) =>
+        this.core.engine.resolve(circuit, host, limits)
+      )
+      this.#driver.streamClosed(done.circuit)
+      return done.result
+    } finally {
+      hold.release()
+    }
+  }
+
+  /**
+   * Opens a port for SOCKS4, SOCKS4a, SOCKS5 and HTTP proxy clients, all on one.
+   *
+   * @param options.address 'ip:port', default 127.0.0.1 and any port. Whoever reaches it can use it: keep it on loopback.
+   * @throws ERR_ANONNET_BIND_FAILED, _INVALID_ADDRESS, _CLOSED; the signal's reason as it is.
+   */
+  async listenProxy(options: { address?: string; signal?: AbortSignal } = {}): Promise<ProxyListener> {
+    this.assertOpen()
+    const { engine, diagnostics } = this.core
+    const { address = DEFAULT_PROXY_ADDRESS, signal } = options
+    const bound = await engine.listenProxy(address, { signal })
+    const listener = new ProxyListener(engine, bound.listener, bound.address, (closed) => {
+      this.#proxies.delete(closed)
+      diagnostics.emit('proxy', { state: 'closed', port: portOf(bound.address) })
+    })
+    this.#proxies.add(listener)
+    diagnostics.emit('proxy', { state: 'listening', port: portOf(bound.address) })
+    return listener
+  }
+
+  override status(): NodeStatus {
+    const circuits = this.core.engine.snapshot().circuits
+    const { building } = this.#driver.summary
+    return {
+      ...this.baseStatus(),
+      address: null,
+      list: listStatus(this.#lists.list),
+      circuits: {
+        ready: circuits.filter(({ ready }) => ready).length,
+        building,
+        streams: circuits.reduce((sum, { streams }) => sum + streams, 0)
+      },
+      proxies: this.proxies.map(({ address }) => address),
+      relay: null
+    }
+  }
+
+  override circuits(): CircuitStatus[] {
+    return this.core.engine.snapshot().circuits.map(({ id, hops, ...numbers }) => {
+      const path = this.#driver.path(id)
+      const addresses = new Map(path?.map((relay) => [relay.nodeId, relay.address]))
+      return { id, hops: hops.map((nodeId) => ({ nodeId, address: addresses.get(nodeId) ?? null })), ...numbers }
+    })
+  }
+
+  /** Gets a list and a circuit; resolves when both are there. @internal */
+  async begin(): Promise<void> {
+    const { signal, readyTimeoutMs = DEFAULT_READY_TIMEOUT_MS, proxy = [], control } = this.#options
+    const hold = this.core.engine.keepAlive.hold()
+    let timer: NodeJS.Timeout | undefined
+    let onAbort: (() => void) | undefined
+    try {
+      const ready = new Promise<void>((resolve, reject) => {
+        this.#onReady = resolve
+        timer = setTimeout(() => reject(this.#notReady()), readyTimeoutMs)
+        onAbort = () => reject(signal?.reason)
+        signal?.addEventListener('abort', onAbort, { once: true })
+      })
+      // Ports that cannot be bound are told at once, not after a minute.
+      ready.catch(() => undefined)
+      for (const address of typeof proxy === 'string' ? [proxy] : proxy) await this.listenProxy({ address })
+      await this.openControl(control)
+      signal?.throwIfAborted()
+      this.#lists.start()
+      await ready
+    } finally {
+      clearTimeout(timer)
+      if (onAbort !== undefined) signal?.removeEventListener('abort', onAbort)
+      this.#onReady = undefined
+      hold.release()
+    }
+  }
+
+  protected override async stop(): Promise<void> {
+    this.#lists.close()
+    for (const listener of this.#proxies) await listener.close()
+    this.#driver.close()
+    await this.#lists.flush()
+    await this.#guards.flush()
+  }
+
+  #notReady(): Error {
+    const cause = this.#lists.lastError
+    if (this.#lists.list === undefined) return errorFromCode('ERR_ANONNET_NOT_BOOTSTRAPPED', { cause })
+    return errorFromCode('ERR_ANONNET_TIMEOUT', { detail: 'no circuit could be built', cause: this.#driver.lastError })
+  }
+
+  #circuitReady(): void {
+    this.progress(100, 'done', 'a circuit is ready')
+    this.#onReady?.()
+  }
+
+  #warn(error: unknown, message: string): void {
+    if (!this.closed) warn(this.core, error, message)
+  }
+
+  #onEvent(event: EngineEvent): void {
+    switch (event.type) {
+      case 'circuitClosed':
+        this.#driver.circuitClosed(event.circuit, event.code)
+        return
+      case 'streamEnded':
+        this.#driver.streamClosed(event.circuit)
+        return
+      case 'proxyRequest':
+        this.#proxyRequests.requested(event)
+        return
+      case 'proxyConnected':
+        this.#proxyRequests.connected(event.request)
+        return
+      case 'proxyGone':
+        this.#proxyRequests.gone(event.request)
+        return
+      case 'rpcRequest':
+        // A client has no roles: whoever asks it anything is refused.
+        this.core.engine.rpcReject(event.request)
+        return
+      default:
+        this.onCommonEvent(event)
+    }
+  }
+}
+
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1))
+}
+
+function apiIsolation(isolate: string | undefined): string {
+  return isolationKey(isolate === undefined ? { listener: 'api' } : { listener: 'api', token: isolate })
+}
+
+function checkIsolate(isolate: unknown): void {
+  if (isolate !== undefined && typeof isolate !== 'string')
+    throw errorFromCode('ERR_ANONNET_INVALID_ARGUMENT', { detail: 'isolate is a string' })
+}
+
+/**
+ * Starts a client; resolves when the first circuit is ready.
+ *
+ * @throws ERR_ANONNET_CONFIG_INVALID, _INVALID_ADDRESS, _STORE_FAILED, _BIND_FAILED, _NOT_BOOTSTRAPPED (no list in time), _TIMEOUT (no circuit in time);
+ * the reason of `options.signal` as it is.
+ */
+export async function createNode(options: NodeOptions): Promise<AnonNode> {
+  checked('client', options)
+  const core = await openCore('client', options, () => ({}))
+  return launch(core, async () => {
+    const list = await core.state?.read(LIST_FILE)
+    const guards = (await core.state?.read(GUARDS_FILE))?.toString('utf8')
+    return new AnonNode(core, options, { list, guards })
+  })
+}
