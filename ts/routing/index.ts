@@ -1,0 +1,10 @@
+/** Which three relays a circuit goes through. Pure: the relay list, randomness and the clock are handed in. */
+export { parseIp, prefixOf } from './address.js'
+export { conflict, sameFamily } from './conflicts.js'
+export { type ExitPolicy, exitAccepts, parseExitPolicy, policyAccepts } from './exit-policy.js'
+export * from './guards.js'
+export { guardsFromJson, guardsToJson, loadGuards } from './guards-file.js'
+export * from './limits.js'
+export { assertPath, selectPath } from './path.js'
+export type * from './types.js'
+export { chooseWeighted, type Position, positionWeight, type Surplus, surplusOf } from './weights.js'
