@@ -21,6 +21,16 @@ export function editDistance(a: string, b: string): number {
   return above[b.length] ?? 0
 }
 
+/** Letters that a short form has to have in common with the long one. */
+const MIN_SHORT_FORM_CHARS = 4
+
+/** The edit distance, but a short form of a word is near to it: `stateDirectory` and `stateDir`. */
+function slip(a: string, b: string): number {
+  const [short, long] = a.length < b.length ? [a, b] : [b, a]
+  const distance = editDistance(a, b)
+  return short.length >= MIN_SHORT_FORM_CHARS && long.startsWith(short) ? Math.min(distance, 2) : distance
+}
+
 /** The nearest of the known words, or undefined when none is near enough to be what was meant (a third of its letters, at least 2). */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   if (word.length > MAX_WORD_CHARS) return undefined
@@ -28,7 +38,7 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   let found: string | undefined
   let least = limit + 1
   for (const candidate of known) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
+    const distance = slip(word.toLowerCase(), candidate.toLowerCase())
     if (distance < least) {
       least = distance
       found = candidate
