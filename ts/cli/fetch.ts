@@ -118,12 +118,14 @@ async function fetchUrl(io: Io, text: string, flags: FetchFlags): Promise<number
 
 /** Adds `fetch`. */
 export function fetchCommand(program: Command, io: Io, finish: (code: number) => void): void {
-  networkFlags(program.command('fetch <url>'))
+  const fetch = program
+    .command('fetch <url>')
     .description('fetch a page through a circuit: by the running client, or by one made for it')
     .option('-o, --output <file>', 'write the body there instead of to stdout')
     .option('--state-dir <dir>', 'the state folder of the running client')
     .option('--control <path>', 'its control socket')
     .option('--json', 'print what happened as JSON; needs -o')
+  networkFlags(fetch)
     .addHelpText('after', '\nExample:\n  $ anonnet fetch http://example.org/ -o page.html\n')
     .action(async (url: string, flags: FetchFlags) => finish(await fetchUrl(io, url, flags)))
 }

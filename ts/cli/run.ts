@@ -42,10 +42,12 @@ function announce(io: Io, json: boolean, node: AnonNode, control: string): void 
 
 /** Adds `run`. */
 export function runCommand(program: Command, io: Io, finish: (code: number) => void): void {
-  daemonFlags(program.command('run'))
+  const run = program
+    .command('run')
     .description('run a client with SOCKS5 and HTTP proxies')
     .option('--socks <ip:port>', `where the SOCKS5 proxy listens; repeatable (default ${DEFAULT_PROXY_ADDRESS})`, collect)
     .option('--http <ip:port>', 'where the HTTP proxy listens; every listener speaks both, so this may be the same address', collect)
+  daemonFlags(run)
     .addHelpText('after', '\nExample:\n  $ anonnet run --config network.toml --socks 127.0.0.1:9550 --http 127.0.0.1:9551\n')
     .action(async (flags: RunFlags) => {
       const config = configOf(io, flags, { client: { socks: flags.socks, http: flags.http, state_dir: flags.stateDir } })

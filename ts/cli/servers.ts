@@ -37,7 +37,7 @@ interface Started {
 }
 
 function serverFlags(command: Command): Command {
-  return daemonFlags(command)
+  return command
     .option('--listen <ip:port>', `UDP address to listen on, port 0 for any (default ${DEFAULT_LISTEN})`)
     .option('--advertise <ip:port>', 'the address that others use, where it differs from --listen')
     .option('--identity <file>', 'the key file (default: identity.key in the state folder, made when absent)')
@@ -102,7 +102,7 @@ function relayOnly({ exit, exit_policy, family, bandwidth_rate_bytes, bandwidth_
 
 /** Adds `relay`. */
 export function relayCommand(program: Command, io: Io, finish: (code: number) => void): void {
-  serverFlags(program.command('relay'))
+  const relay = serverFlags(program.command('relay'))
     .description('run a relay: one process, one UDP port')
     .option('--exit', 'let streams out to the internet here, as the exit policy allows')
     .option(
@@ -114,6 +114,7 @@ export function relayCommand(program: Command, io: Io, finish: (code: number) =>
     .option('--bandwidth-rate-bytes <n>', 'forward at most this many bytes a second', wholeNumber)
     .option('--bandwidth-burst-bytes <n>', 'and this many at once', wholeNumber)
     .option('--declared-rate-bytes <n>', 'the rate that the descriptor declares, bytes a second', wholeNumber)
+  daemonFlags(relay)
     .addHelpText('after', '\nExample:\n  $ anonnet relay --config network.toml --listen 192.0.2.7:9501 --state-dir /var/lib/anonnet\n')
     .action(async (flags: RelayFlags) => {
       const config = configOf(io, flags, {
@@ -144,7 +145,7 @@ export function relayCommand(program: Command, io: Io, finish: (code: number) =>
 
 /** Adds `bootstrap`. */
 export function bootstrapCommand(program: Command, io: Io, finish: (code: number) => void): void {
-  serverFlags(program.command('bootstrap'))
+  daemonFlags(serverFlags(program.command('bootstrap')))
     .description('run a bootstrap node, which agrees with the others on the relay list and signs it')
     .addHelpText(
       'after',
