@@ -1,12 +1,11 @@
 //! A hop's layer in one direction, at the relay and at the client.
 
 use super::prf::{KeyStream, encrypt_block};
-use super::tweak::{hash_cell, hash_tag};
+use super::tweak::HashKeys;
 use aes::cipher::array::Array;
 use aes::cipher::{BlockCipherDecrypt, KeyInit};
 use aes::{Aes128Dec, Aes128Enc};
 use core::fmt;
-use polyval::Polyval;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -38,18 +37,16 @@ impl State {
 /// The keys, expanded: `C` is the block cipher in the direction that this side uses.
 struct Keys<C> {
     kb: C,
-    ku: Polyval,
     k: Aes128Enc,
-    u: Polyval,
+    hash: HashKeys,
 }
 
 impl<C: KeyInit<KeySize = aes::cipher::consts::U16>> Keys<C> {
     fn new(state: &State) -> Self {
         Self {
             kb: C::new(&Array(state.part(0))),
-            ku: Polyval::new(&Array(state.part(1))),
             k: Aes128Enc::new(&Array(state.part(2))),
-            u: Polyval::new(&Array(state.part(3))),
+            hash: HashKeys::new(&state.part(1), &state.part(3)),
         }
     }
 }
@@ -80,6 +77,11 @@ impl<C: KeyInit<KeySize = aes::cipher::consts::U16>> Layer<C> {
         }
     }
 
+    #[cfg(any(test, feature = "vectors"))]
+    fn resume(state: State) -> Self {
+        Self { state, keys: None }
+    }
+
     /// The expanded keys, made now if the layer rested.
     fn live(&mut self) -> (&mut State, &mut Keys<C>) {
         let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(&self.state)));
@@ -102,6 +104,16 @@ impl<const N: usize> RelayLayer<N> {
     /// From the seed that the handshake gave for this direction.
     pub fn new(seed: &[u8; SEED_LEN]) -> Self {
         Self(Layer::new(seed))
+    }
+
+    #[cfg(any(test, feature = "vectors"))]
+    pub(super) fn resume(state: State) -> Self {
+        Self(Layer::resume(state))
+    }
+
+    #[cfg(any(test, feature = "vectors"))]
+    pub(super) fn state(&self) -> &State {
+        &self.0.state
     }
 
     /// Give back the memory of the expanded keys; the next cell makes them again.
@@ -147,10 +159,10 @@ impl<const N: usize> RelayLayer<N> {
         tag: &mut [u8; TAG_LEN],
         body: &[u8; N],
     ) -> KeyStream<'k, N> {
-        let hashed = hash_cell(&keys.ku, &state.last_tag, command, body);
+        let hashed = keys.hash.cell(&state.last_tag, command, body);
         *tag = xor(&hashed, &encrypt_block(&keys.kb, xor(tag, &hashed)));
         state.last_tag = *tag;
-        KeyStream::new(&keys.k, hash_tag(&keys.u, tag))
+        KeyStream::new(&keys.k, keys.hash.tag(tag))
     }
 }
 
@@ -163,6 +175,16 @@ impl<const N: usize> ClientLayer<N> {
         Self(Layer::new(seed))
     }
 
+    #[cfg(any(test, feature = "vectors"))]
+    pub(super) fn resume(state: State) -> Self {
+        Self(Layer::resume(state))
+    }
+
+    #[cfg(any(test, feature = "vectors"))]
+    pub(super) fn state(&self) -> &State {
+        &self.0.state
+    }
+
     /// Give back the memory of the expanded keys; the next cell makes them again.
     pub fn rest(&mut self) {
         self.0.keys = None;
@@ -173,7 +195,7 @@ impl<const N: usize> ClientLayer<N> {
     pub fn peel(&mut self, command: u8, tag: &mut [u8; TAG_LEN], body: &mut [u8; N]) -> bool {
         let (state, keys) = self.0.live();
         let came = *tag;
-        let stream = KeyStream::<N>::new(&keys.k, hash_tag(&keys.u, &came));
+        let stream = KeyStream::<N>::new(&keys.k, keys.hash.tag(&came));
         stream.apply(body);
         Self::open_tag(state, keys, command, tag, body);
         let recognised = bool::from(tag.ct_eq(&state.nonce()));
@@ -187,7 +209,7 @@ impl<const N: usize> ClientLayer<N> {
     /// Put this hop's layer on a cell that leaves; for the hop that it is meant for, `step`.
     fn wrap(&mut self, command: u8, tag: &mut [u8; TAG_LEN], body: &mut [u8; N], step: bool) {
         let (state, keys) = self.0.live();
-        let stream = KeyStream::<N>::new(&keys.k, hash_tag(&keys.u, tag));
+        let stream = KeyStream::<N>::new(&keys.k, keys.hash.tag(tag));
         if step {
             let next = stream.apply_and_step(body);
             Self::open_tag(state, keys, command, tag, body);
@@ -201,7 +223,7 @@ impl<const N: usize> ClientLayer<N> {
     /// The tag's half of DEC; remembers the tag that it took away.
     #[inline]
     fn open_tag(state: &mut State, keys: &Keys<Aes128Dec>, command: u8, tag: &mut [u8; TAG_LEN], body: &[u8; N]) {
-        let hashed = hash_cell(&keys.ku, &state.last_tag, command, body);
+        let hashed = keys.hash.cell(&state.last_tag, command, body);
         state.last_tag = *tag;
         let mut block = Array(xor(tag, &hashed));
         keys.kb.decrypt_block(&mut block);

@@ -11,6 +11,10 @@
 mod layer;
 mod prf;
 mod tweak;
+#[cfg(any(test, feature = "vectors"))]
+pub mod vectors;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use layer::{ClientLayer, RelayLayer, SEED_LEN, TAG_LEN, client_originate, client_receive};
 
