@@ -92,9 +92,9 @@ export class Engine {
     return guarded(() => this.#native.onionKey())
   }
 
-  /** The bound UDP address, 'ip:port'; null without a socket. */
-  get localAddress(): string | null {
-    return guarded(() => this.#native.localAddress())
+  /** The bound UDP address, 'ip:port'; undefined for a client. */
+  get localAddress(): string | undefined {
+    return guarded(() => this.#native.localAddress()) ?? undefined
   }
 
   /** Ed25519 signature by the node's identity. */
@@ -207,8 +207,9 @@ export class Engine {
     if (!this.closing) guarded(() => this.#native.closeProxy(listener))
   }
 
-  attach(request: number, circuit: number): void {
-    if (!this.closing) guarded(() => this.#native.attach(request, circuit))
+  /** False: the request is over. */
+  attach(request: number, circuit: number): boolean {
+    return !this.closing && guarded(() => this.#native.attach(request, circuit))
   }
 
   refuse(request: number, code: string): void {

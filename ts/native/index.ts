@@ -2,6 +2,7 @@
  * The only room that imports the addon.
  */
 
+export { onAbort } from './abort.js'
 export type { RequestOptions, TimedOptions } from './engine.js'
 export { Engine } from './engine.js'
 export type { Hold } from './keep-alive.js'

@@ -37,7 +37,7 @@ export function version(): { version: string; protocol: number } {
 
 /** Makes a key file (mode 0600) and returns its node id; never overwrites. Throws ERR_ANONNET_STORE_FAILED. */
 export function keyFileCreate(path: string, passphrase?: Uint8Array): string {
-  return guarded(() => loadAddon().keyFileCreate(path, optional(passphrase)))
+  return guarded(() => loadAddon().keyFileCreate(path, optional(passphrase)).nodeId)
 }
 
 /** The public half of a key file. Throws ERR_ANONNET_KEY_INVALID, _KEY_PASSPHRASE, _KEY_PERMISSIONS, _STORE_FAILED. */
@@ -47,7 +47,7 @@ export function keyFileInspect(path: string, passphrase?: Uint8Array): KeyFileIn
 
 /** Makes a new circuit key in a key file and returns it; the old one is accepted for 24 hours more. Throws as `keyFileInspect`. */
 export function keyFileRotate(path: string, passphrase?: Uint8Array): Uint8Array {
-  return guarded(() => loadAddon().keyFileRotate(path, optional(passphrase)))
+  return guarded(() => loadAddon().keyFileRotate(path, optional(passphrase)).onionKey)
 }
 
 /** The keys sealed with another passphrase, to be carried elsewhere. Throws as `keyFileInspect`. */
@@ -57,5 +57,5 @@ export function keyFileExport(path: string, passphrase: Uint8Array | undefined, 
 
 /** Writes a key file from sealed keys and returns its node id; never overwrites. Throws as `keyFileInspect`. */
 export function keyFileImport(path: string, sealed: Uint8Array, importPassphrase: Uint8Array, passphrase?: Uint8Array): string {
-  return guarded(() => loadAddon().keyFileImport(path, buffer(sealed), buffer(importPassphrase), optional(passphrase)))
+  return guarded(() => loadAddon().keyFileImport(path, buffer(sealed), buffer(importPassphrase), optional(passphrase)).nodeId)
 }

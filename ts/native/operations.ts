@@ -3,8 +3,11 @@
  */
 
 import { errorFromCode } from '../errors/index.js'
+import { onAbort } from './abort.js'
 import type { Hold, KeepAlive } from './keep-alive.js'
 import type { OpFailedEvent, OpOkEvent } from './types.js'
+
+const MAX_ID = 2 ** 32 - 1
 
 /** What an operation came to. */
 export type Settle = (error: Error | undefined, answer: OpOkEvent | undefined) => void
@@ -25,14 +28,14 @@ interface Pending {
 }
 
 /** The error of a failed operation: its code's class, with the hop that failed. */
-export function operationError(event: Pick<OpFailedEvent, 'code' | 'detail' | 'hop'>): Error {
-  const error = errorFromCode(event.code, { detail: event.detail })
+export function operationError(event: Pick<OpFailedEvent, 'code' | 'hop'>): Error {
+  const error = errorFromCode(event.code)
   return event.hop === undefined ? error : Object.assign(error, { hop: event.hop })
 }
 
 /** The operations of one native node. */
 export class Operations {
-  #next = 1
+  #next = 0
   readonly #pending = new Map<number, Pending>()
   readonly #keepAlive: KeepAlive
   readonly #cancel: (op: number) => void
@@ -49,8 +52,7 @@ export class Operations {
 
   /** Starts an operation; `begin` throws when the native side refuses it at once. */
   start(begin: (op: number) => void, settle: Settle, options: { keepAlive?: boolean | undefined; late?: Pending['late'] } = {}): number {
-    const op = this.#next
-    this.#next += 1
+    const op = this.#newId()
     const hold = options.keepAlive === false ? undefined : this.#keepAlive.hold()
     this.#pending.set(op, { settle, late: options.late, hold, unlisten: undefined })
     try {
@@ -91,10 +93,8 @@ export class Operations {
         { keepAlive: options.keepAlive, late }
       )
       if (signal === undefined) return
-      const onAbort = (): void => this.#abort(op, reject, signal)
-      signal.addEventListener('abort', onAbort, { once: true })
       const pending = this.#pending.get(op)
-      if (pending !== undefined) pending.unlisten = () => signal.removeEventListener('abort', onAbort)
+      if (pending !== undefined) pending.unlisten = onAbort(signal, () => this.#abort(op, reject, signal))
     })
   }
 
@@ -121,6 +121,14 @@ export class Operations {
       this.#quiet(pending)
       pending.settle?.(errorFromCode(code), undefined)
     }
+  }
+
+  /** Ids are 32 bits wide, never 0 and never in use twice. */
+  #newId(): number {
+    do {
+      this.#next = this.#next >= MAX_ID ? 1 : this.#next + 1
+    } while (this.#pending.has(this.#next))
+    return this.#next
   }
 
   #abort(op: number, reject: (reason: unknown) => void, signal: AbortSignal): void {

@@ -27,7 +27,7 @@ export interface NativeNodeOptions {
 /** One relay of a path. */
 export interface Hop {
   nodeId: string
-  onionKey: Buffer
+  onionKey: Uint8Array
   address: string
 }
 
@@ -49,7 +49,6 @@ export interface OpFailedEvent {
   type: 'opFailed'
   op: number
   code: string
-  detail?: string
   hop?: number
 }
 
@@ -86,10 +85,12 @@ export interface ProxyRequestEvent {
   port: number
   user?: string
   password?: string
-  /** The client's IP address, without its port. */
+  /** 'ip:port' of the client. */
   client: string
-  /** Why it is asked again: how the circuit that it was attached to failed it. Absent the first time. */
-  code?: string
+  /** The client gave an address instead of a name. */
+  literal?: boolean
+  /** The request that failed and is asked again under this number. */
+  again?: number
 }
 
 /** CONNECTED or RESOLVED came for a proxy request. */
@@ -98,7 +99,15 @@ export interface ProxyConnectedEvent {
   request: number
 }
 
-/** The client of a proxy request left before it was connected. */
+/** A proxy request failed on the circuit that it was attached to. It may be asked again. */
+export interface ProxyFailedEvent {
+  type: 'proxyFailed'
+  request: number
+  circuit: number
+  code: string
+}
+
+/** The client of a proxy request left while it waited. */
 export interface ProxyGoneEvent {
   type: 'proxyGone'
   request: number
@@ -125,6 +134,7 @@ export type EngineEvent =
   | RpcRequestEvent
   | ProxyRequestEvent
   | ProxyConnectedEvent
+  | ProxyFailedEvent
   | ProxyGoneEvent
   | StreamEndedEvent
   | LogEvent
@@ -139,7 +149,6 @@ export interface NativeSnapshot {
     streams: number
     bytesRead: number
     bytesWritten: number
-    ready: boolean
   }[]
   relay: {
     circuits: number
@@ -160,15 +169,16 @@ export interface NativeNode {
   nodeId(): string
   publicKey(): Buffer
   onionKey(): Buffer
-  localAddress(): string | null
+  localAddress(): string | null | undefined
   sign(message: Buffer): Buffer
   rotateOnionKey(): Buffer
   setKnownRelays(relays: PeerAddress[]): void
   rpc(op: number, peer: PeerAddress, body: Buffer, timeoutMs: number, maxReplyBytes: number): void
-  rpcReply(request: number, body: Buffer): void
-  rpcReject(request: number): void
+  /** False: nobody waits for it any more; so with the other answers. */
+  rpcReply(request: number, body: Buffer): boolean
+  rpcReject(request: number): boolean
   buildCircuit(op: number, path: Hop[], timeoutMs: number): void
-  closeCircuit(circuit: number): void
+  closeCircuit(circuit: number): boolean
   circuitRpc(op: number, circuit: number, body: Buffer, timeoutMs: number, maxReplyBytes: number): void
   resolve(op: number, circuit: number, host: string, timeoutMs: number): void
   connect(op: number, circuit: number, host: string, port: number, timeoutMs: number): void
@@ -177,9 +187,9 @@ export interface NativeNode {
   end(stream: number): void
   destroy(stream: number): void
   listenProxy(op: number, address: string): void
-  closeProxy(listener: number): void
-  attach(request: number, circuit: number): void
-  refuse(request: number, code: string): void
+  closeProxy(listener: number): boolean
+  attach(request: number, circuit: number): boolean
+  refuse(request: number, code: string): boolean
   cancel(op: number): void
   snapshot(): NativeSnapshot
   close(op: number, drainMs: number): void
@@ -209,9 +219,9 @@ export interface NativeAddon {
   nodeIdOf(publicKey: Buffer): string
   errorRegistry(): RegistryEntry[]
   keyFileInspect(path: string, passphrase?: Buffer): KeyFileInfo
-  keyFileCreate(path: string, passphrase?: Buffer): string
-  keyFileRotate(path: string, passphrase?: Buffer): Buffer
+  keyFileCreate(path: string, passphrase?: Buffer): KeyFileInfo
+  keyFileRotate(path: string, passphrase?: Buffer): KeyFileInfo
   keyFileExport(path: string, passphrase: Buffer | undefined, exportPassphrase: Buffer): Buffer
-  keyFileImport(path: string, sealed: Buffer, importPassphrase: Buffer, passphrase?: Buffer): string
+  keyFileImport(path: string, sealed: Buffer, importPassphrase: Buffer, passphrase?: Buffer): KeyFileInfo
   version(): { version: string; protocol: number }
 }

@@ -2,11 +2,13 @@
  * A bootstrap node: agrees with the others on the relay list of each interval, signs it and gives it out.
  */
 
+import type { DhtNode } from '../dht/index.js'
 import { BootstrapDirectory, type RelayList } from '../directory/index.js'
 import { errorFromCode } from '../errors/index.js'
 import { verify } from '../native/index.js'
 import type { BootstrapEntry } from './address.js'
 import { type Core, launch, signerOf } from './base.js'
+import { DhtMember } from './dht-member.js'
 import { type BootstrapOptions, bootstrapPeers, checked, DEFAULT_LIST_INTERVAL_MS } from './options.js'
 import { rpcOver } from './rpc.js'
 import { Runner } from './runner.js'
@@ -27,6 +29,7 @@ export class BootstrapNode extends ServerNode {
   #runner: Runner | undefined
   #saveTimer: NodeJS.Timeout | undefined
   #list: RelayList | undefined
+  #member: DhtMember | undefined
 
   /** @internal */
   constructor(core: Core, options: BootstrapOptions, saved: unknown) {
@@ -56,6 +59,11 @@ export class BootstrapNode extends ServerNode {
     }
   }
 
+  /** @internal */
+  get dht(): DhtNode | undefined {
+    return this.#member?.dht
+  }
+
   /** Whether a majority signed a list that this node gives out. */
   hasList(): boolean {
     return this.#list !== undefined
@@ -76,12 +84,15 @@ export class BootstrapNode extends ServerNode {
   prepare(bootstrap: readonly BootstrapEntry[]): void {
     this.assertOpen()
     if (this.#directory !== undefined) throw errorFromCode('ERR_ANONNET_CONFIG_INVALID', { detail: 'bootstrap: was told before' })
+    const peers = bootstrapPeers(bootstrap)
+    const signer = signerOf(this.core.engine)
+    const rpc = rpcOver(this.core.engine)
     this.#directory = new BootstrapDirectory({
-      bootstraps: bootstrapPeers(bootstrap),
-      self: signerOf(this.core.engine),
+      bootstraps: peers,
+      self: signer,
       verify,
       intervalMs: this.#options.testNetwork?.listIntervalMs ?? DEFAULT_LIST_INTERVAL_MS,
-      rpc: rpcOver(this.core.engine),
+      rpc,
       now: Date.now,
       onList: (list) => this.#onList(list),
       ...(this.#saved === undefined ? {} : { state: this.#saved })
@@ -96,12 +107,21 @@ export class BootstrapNode extends ServerNode {
       nextRunMs: () => directory.nextRunMs()
     }
     this.#runner = new Runner(saving, (error) => this.warn(error, 'the agreement failed'), { overlapping: true })
+    this.#member = new DhtMember({
+      signer,
+      rpc,
+      router: this.router,
+      bootstrap: peers,
+      relaxedPrefixes: this.#options.testNetwork?.relaxedPrefixes ?? false,
+      onError: (error) => this.warn(error, 'the DHT could not be kept in order')
+    })
     if (this.#directory.list !== undefined) this.#onList(this.#directory.list)
   }
 
   /** The second half. @internal */
   beginAgreement(): void {
     void this.#runner?.start()
+    this.#member?.join(this.#list)
   }
 
   /** @internal */
@@ -114,6 +134,7 @@ export class BootstrapNode extends ServerNode {
     clearTimeout(this.#saveTimer)
     this.#runner?.close()
     this.#directory?.close()
+    this.#member?.close()
     this.#save()
     await this.#saver.flush()
   }
@@ -128,6 +149,7 @@ export class BootstrapNode extends ServerNode {
       validUntil: list.validUntil
     })
     this.progress(100, 'done', 'a majority signed a list')
+    this.#member?.join(list)
     this.#save()
   }
 

@@ -4,7 +4,7 @@
 
 import { isolationKey } from '../churn/index.js'
 import { errorFromCode } from '../errors/index.js'
-import type { EngineEvent } from '../native/index.js'
+import { type EngineEvent, onAbort } from '../native/index.js'
 import { guardsToJson, loadGuards } from '../routing/index.js'
 import { checkHost, parseTarget, refuseServiceNames, type Target } from './address.js'
 import { BaseNode, type Core, launch, openCore, warn } from './base.js'
@@ -177,6 +177,7 @@ export class AnonNode extends BaseNode {
     const bound = await engine.listenProxy(address, { signal })
     const listener = new ProxyListener(engine, bound.listener, bound.address, (closed) => {
       this.#proxies.delete(closed)
+      this.#proxyRequests.closed(closed.id)
       diagnostics.emit('proxy', { state: 'closed', port: portOf(bound.address) })
     })
     this.#proxies.add(listener)
@@ -192,7 +193,7 @@ export class AnonNode extends BaseNode {
       address: null,
       list: listStatus(this.#lists.list),
       circuits: {
-        ready: circuits.filter(({ ready }) => ready).length,
+        ready: circuits.length,
         building,
         streams: circuits.reduce((sum, { streams }) => sum + streams, 0)
       },
@@ -205,7 +206,7 @@ export class AnonNode extends BaseNode {
     return this.core.engine.snapshot().circuits.map(({ id, hops, ...numbers }) => {
       const path = this.#driver.path(id)
       const addresses = new Map(path?.map((relay) => [relay.nodeId, relay.address]))
-      return { id, hops: hops.map((nodeId) => ({ nodeId, address: addresses.get(nodeId) ?? null })), ...numbers }
+      return { id, hops: hops.map((nodeId) => ({ nodeId, address: addresses.get(nodeId) ?? null })), ready: true, ...numbers }
     })
   }
 
@@ -214,13 +215,12 @@ export class AnonNode extends BaseNode {
     const { signal, readyTimeoutMs = DEFAULT_READY_TIMEOUT_MS, proxy = [], control } = this.#options
     const hold = this.core.engine.keepAlive.hold()
     let timer: NodeJS.Timeout | undefined
-    let onAbort: (() => void) | undefined
+    let unlisten: (() => void) | undefined
     try {
       const ready = new Promise<void>((resolve, reject) => {
         this.#onReady = resolve
         timer = setTimeout(() => reject(this.#notReady()), readyTimeoutMs)
-        onAbort = () => reject(signal?.reason)
-        signal?.addEventListener('abort', onAbort, { once: true })
+        unlisten = onAbort(signal, () => reject(signal?.reason))
       })
       // Ports that cannot be bound are told at once, not after a minute.
       ready.catch(() => undefined)
@@ -231,7 +231,7 @@ export class AnonNode extends BaseNode {
       await ready
     } finally {
       clearTimeout(timer)
-      if (onAbort !== undefined) signal?.removeEventListener('abort', onAbort)
+      unlisten?.()
       this.#onReady = undefined
       hold.release()
     }
@@ -273,6 +273,9 @@ export class AnonNode extends BaseNode {
         return
       case 'proxyConnected':
         this.#proxyRequests.connected(event.request)
+        return
+      case 'proxyFailed':
+        this.#proxyRequests.failed(event.request, event.code)
         return
       case 'proxyGone':
         this.#proxyRequests.gone(event.request)

@@ -3,76 +3,135 @@
  */
 
 import { isolationKey } from '../churn/index.js'
-import { errorFromCode, wrapError } from '../errors/index.js'
+import { registryEntry, wrapError } from '../errors/index.js'
 import type { Engine, ProxyRequestEvent } from '../native/index.js'
-import { checkHost, refuseServiceNames } from './address.js'
+import { checkHost, parseUdpAddress, refuseServiceNames } from './address.js'
 import type { CircuitDriver } from './circuits.js'
+
+/** The native side asks again at once; this is for a busy event loop. */
+const AGAIN_WITHIN_MS = 2_000
+
+/** A client's request, through all its tries. */
+interface Entry {
+  /** The driver's id. */
+  readonly id: number
+  readonly listener: number
+  /** The native side's id of the try that runs; undefined between a failed one and the next. */
+  native: number | undefined
+}
 
 /** Gives each request of a proxy client a circuit. */
 export class ProxyRequests {
   readonly #engine: Engine
   readonly #driver: CircuitDriver
-  /** Native request id -> the driver's. */
-  readonly #requests = new Map<number, number>()
+  /** By the native id of the last try. */
+  readonly #entries = new Map<number, Entry>()
+  /** Why a try failed, until it is asked again. */
+  readonly #failures = new Map<number, string>()
 
   constructor(engine: Engine, driver: CircuitDriver) {
     this.#engine = engine
     this.#driver = driver
   }
 
-  /** A new request, or one whose circuit ended before it was connected. */
+  /** A new request, or the next try of one that failed before it was connected. */
   requested(event: ProxyRequestEvent): void {
-    const known = this.#requests.get(event.request)
-    if (known !== undefined) {
-      this.#driver.failed(known, errorFromCode(event.code ?? 'ERR_ANONNET_CIRCUIT_CLOSED'))
+    const before = event.again
+    const entry = before === undefined ? undefined : this.#entries.get(before)
+    if (before === undefined || entry === undefined) {
+      this.#begin(event)
       return
     }
-    try {
-      this.#begin(event)
-    } catch (error) {
-      this.#engine.refuse(event.request, wrapError(error).code)
-    }
+    const code = this.#failures.get(before) ?? 'ERR_ANONNET_CIRCUIT_CLOSED'
+    this.#forget(before)
+    entry.native = event.request
+    this.#entries.set(event.request, entry)
+    this.#driver.failed(entry.id, wrapError({ code }))
   }
 
   /** The stream is connected, or the name resolved. */
   connected(request: number): void {
-    const id = this.#take(request)
-    if (id !== undefined) this.#driver.connected(id)
+    const entry = this.#forget(request)
+    if (entry !== undefined) this.#driver.connected(entry.id)
   }
 
-  /** The client left, or the request ended otherwise. */
+  /** A try failed. The native side asks again where another circuit can help; the driver hears of it then, or now. */
+  failed(request: number, code: string): void {
+    const entry = this.#entries.get(request)
+    if (entry === undefined) return
+    entry.native = undefined
+    if (registryEntry(code)?.retry === 'now') {
+      this.#failures.set(request, code)
+      // What is not asked again soon is not asked again: its client left, or had its last try.
+      setTimeout(() => this.#settle(request, code), AGAIN_WITHIN_MS).unref()
+    } else {
+      this.#settle(request, code)
+    }
+  }
+
+  /** The client left while its request waited. */
   gone(request: number): void {
-    const id = this.#take(request)
-    if (id !== undefined) this.#driver.cancel(id)
+    const entry = this.#forget(request)
+    if (entry !== undefined) this.#driver.cancel(entry.id)
   }
 
-  #take(request: number): number | undefined {
-    const id = this.#requests.get(request)
-    this.#requests.delete(request)
-    return id
+  /** A listener was closed, and with it its clients. */
+  closed(listener: number): void {
+    for (const [request, entry] of this.#entries) if (entry.listener === listener) this.gone(request)
+  }
+
+  #settle(request: number, code: string): void {
+    const entry = this.#forget(request)
+    if (entry === undefined || entry.native !== undefined) return
+    this.#driver.failed(entry.id, wrapError({ code }))
+    this.#driver.cancel(entry.id)
+  }
+
+  #forget(request: number): Entry | undefined {
+    const entry = this.#entries.get(request)
+    this.#entries.delete(request)
+    this.#failures.delete(request)
+    return entry
   }
 
   #begin({ request, listener, client, user, password, kind, host, port }: ProxyRequestEvent): void {
-    const name = checkHost(host)
-    refuseServiceNames(name)
-    const isolation = isolationKey({
-      listener,
-      client,
-      ...(user === undefined ? {} : { user }),
-      ...(password === undefined ? {} : { password })
-    })
-    const target = { host: name, port }
-    const id = this.#driver.request(
-      { isolation, kind, ...(kind === 'connect' ? { target } : {}) },
-      {
-        attach: (circuit) => this.#engine.attach(request, circuit),
-        refuse: (error) => {
-          this.#requests.delete(request)
-          this.#engine.refuse(request, error.code)
+    let entry: Entry | undefined
+    try {
+      const name = checkHost(host)
+      refuseServiceNames(name)
+      const isolation = isolationKey({
+        listener,
+        client: parseUdpAddress(client).ip,
+        ...(user === undefined ? {} : { user }),
+        ...(password === undefined ? {} : { password })
+      })
+      const id = this.#driver.request(
+        { isolation, kind, ...(kind === 'connect' ? { target: { host: name, port } } : {}) },
+        {
+          attach: (circuit) => {
+            const native = entry === undefined ? request : entry.native
+            // Nobody waits for it any more; told later, because the pool is in the middle of its step.
+            if (native === undefined || !this.#engine.attach(native, circuit)) queueMicrotask(() => this.#lost(entry))
+          },
+          refuse: (error) => {
+            const native = entry === undefined ? request : entry.native
+            if (native === undefined) return
+            this.#forget(native)
+            this.#engine.refuse(native, error.code)
+          }
         }
-      }
-    )
-    // The native side answers later, never from within attach: its next event for the request finds the number.
-    if (this.#driver.waits(id)) this.#requests.set(request, id)
+      )
+      entry = { id, listener, native: request }
+      // The native side answers later, never from within attach: its next event for the request finds the number.
+      if (this.#driver.waits(id)) this.#entries.set(request, entry)
+    } catch (error) {
+      this.#engine.refuse(request, wrapError(error).code)
+    }
+  }
+
+  #lost(entry: Entry | undefined): void {
+    if (entry === undefined) return
+    if (entry.native !== undefined) this.#forget(entry.native)
+    this.#driver.cancel(entry.id)
   }
 }

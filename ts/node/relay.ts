@@ -2,10 +2,12 @@
  * A relay: forwards circuits (in Rust), says so in its descriptor, caches the relay list for clients.
  */
 
+import type { DhtNode } from '../dht/index.js'
 import { DescriptorPublisher, ListFetcher, type PublishedFacts, type RelayList } from '../directory/index.js'
 import { errorFromCode } from '../errors/index.js'
-import { keyFileInspect, verify } from '../native/index.js'
+import { keyFileInspect, onAbort, verify } from '../native/index.js'
 import { type Core, launch, signerOf } from './base.js'
+import { DhtMember } from './dht-member.js'
 import {
   bootstrapPeers,
   checked,
@@ -34,6 +36,7 @@ export class RelayNode extends ServerNode {
   readonly #fetcher: ListFetcher
   readonly #runners: Runner[]
   readonly #saver: Saver
+  readonly #member: DhtMember
   readonly #rotation: NodeJS.Timeout
   #rotatedMs: number
   #list: RelayList | undefined
@@ -47,12 +50,13 @@ export class RelayNode extends ServerNode {
     const peers = bootstrapPeers(options.bootstrap)
     const rpc = rpcOver(core.engine)
     const now = Date.now
+    const signer = signerOf(core.engine)
     this.#publisher = new DescriptorPublisher({
       bootstraps: peers,
       rpc,
       now,
       rng: cryptoRng,
-      signer: signerOf(core.engine),
+      signer,
       facts: this.#facts()
     })
     this.#fetcher = new ListFetcher({
@@ -67,6 +71,8 @@ export class RelayNode extends ServerNode {
     })
     this.router.on('list', (method, params, from) => this.#fetcher.handle(method, params, from))
     const onError = (error: unknown): void => this.warn(error, 'background work failed')
+    const relaxedPrefixes = options.testNetwork?.relaxedPrefixes ?? false
+    this.#member = new DhtMember({ signer, rpc, router: this.router, bootstrap: peers, relaxedPrefixes, onError })
     this.#runners = [new Runner(this.#publisher, onError), new Runner(this.#fetcher, onError)]
     this.#rotation = setInterval(() => void this.#rotateWhenDue(), ROTATION_CHECK_MS).unref()
     if (this.#fetcher.newest !== undefined) this.#onList(this.#fetcher.newest)
@@ -83,6 +89,11 @@ export class RelayNode extends ServerNode {
     }
   }
 
+  /** @internal */
+  get dht(): DhtNode {
+    return this.#member.dht
+  }
+
   /** Makes a new circuit key now and publishes it. Circuits that were built with the old one go on; it is accepted for 24 hours more. */
   async rotateOnionKey(): Promise<void> {
     this.assertOpen()
@@ -97,6 +108,7 @@ export class RelayNode extends ServerNode {
     await this.openControl(this.#options.control)
     void this.#runners[1]?.start()
     await this.#published(1)
+    this.#member.join(this.#list)
     this.progress(50, 'list', 'the descriptor is published')
   }
 
@@ -110,6 +122,7 @@ export class RelayNode extends ServerNode {
     for (const runner of this.#runners) runner.close()
     this.#publisher.close()
     this.#fetcher.close()
+    this.#member.close()
     await this.#saver.flush()
   }
 
@@ -153,6 +166,7 @@ export class RelayNode extends ServerNode {
     })
     this.#saver.save(() => list.raw)
     this.#publisher.noteList(list)
+    this.#member.join(list)
     this.#runners[0]?.schedule()
     if (list.relays.some(({ nodeId }) => nodeId === this.nodeId)) this.progress(100, 'done', 'the relay is in the list')
   }
@@ -173,11 +187,11 @@ async function pause(delayMs: number, signal: AbortSignal | undefined): Promise<
   await new Promise<void>((resolve) => {
     const done = (): void => {
       clearTimeout(timer)
-      signal?.removeEventListener('abort', done)
+      unlisten()
       resolve()
     }
     const timer = setTimeout(done, Math.max(10, delayMs))
-    signal?.addEventListener('abort', done, { once: true })
+    const unlisten = onAbort(signal, done)
   })
 }
 

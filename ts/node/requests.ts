@@ -3,6 +3,7 @@
  */
 
 import { errorFromCode } from '../errors/index.js'
+import { onAbort } from '../native/index.js'
 import type { CircuitDriver, CircuitRequest } from './circuits.js'
 
 /** Deadline and signal of the whole. */
@@ -42,7 +43,7 @@ export function overCircuit<T>(
       if (settled) return
       settled = true
       clearTimeout(timer)
-      signal?.removeEventListener('abort', onAbort)
+      unlisten()
       then()
     }
     const giveUp = (reason: unknown): void =>
@@ -51,9 +52,8 @@ export function overCircuit<T>(
         tries.abort()
         reject(reason)
       })
-    const onAbort = (): void => giveUp(signal?.reason)
     const timer = setTimeout(() => giveUp(errorFromCode('ERR_ANONNET_TIMEOUT')), limits.timeoutMs).unref()
-    signal?.addEventListener('abort', onAbort, { once: true })
+    const unlisten = onAbort(signal, () => giveUp(signal?.reason))
 
     const attempt = async (circuit: number): Promise<void> => {
       try {

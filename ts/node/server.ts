@@ -48,7 +48,7 @@ export abstract class ServerNode extends BaseNode {
   constructor(core: Core, options: Pick<ServerOptions, 'advertise'>) {
     super(core)
     const bound = core.engine.localAddress
-    if (bound === null) throw errorFromCode('ERR_ANONNET_INTERNAL', { detail: 'a server without an address' })
+    if (bound === undefined) throw errorFromCode('ERR_ANONNET_INTERNAL', { detail: 'a server without an address' })
     this.#address = advertised(options, bound)
     this.#publicKey = Uint8Array.from(core.engine.publicKey)
     this.router = new RpcRouter(core.engine)

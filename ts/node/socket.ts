@@ -4,7 +4,7 @@
 
 import { Duplex } from 'node:stream'
 import { errorFromCode } from '../errors/index.js'
-import type { Engine, Hold } from '../native/index.js'
+import { type Engine, type Hold, onAbort } from '../native/index.js'
 
 /** Bytes handed down in one piece; larger writes are split, smaller ones that wait are joined. */
 export const MAX_WRITE_BYTES = 256 * 1024
@@ -65,9 +65,7 @@ export class AnonSocket extends Duplex {
     this.#obey(parts.signal)
     parts.open(this.#abort.signal).then(
       (open) => this.#opened(open),
-      (error: Error) => {
-        this.destroy(error)
-      }
+      (error: Error) => this.#fail(error)
     )
   }
 
@@ -201,7 +199,7 @@ export class AnonSocket extends Duplex {
       if (this.destroyed) return
       this.#active()
       if (error !== undefined) {
-        this.destroy(error)
+        this.#fail(error)
       } else if (bytes === null) {
         this.push(null)
         // As net.Socket: the end is told even when nobody reads the (empty) rest.
@@ -244,13 +242,10 @@ export class AnonSocket extends Duplex {
   }
 
   #obey(signal: AbortSignal | undefined): void {
-    if (signal === undefined) return
-    const onAbort = (): void => {
-      const { reason } = signal
+    this.#unlisten = onAbort(signal, () => {
+      const reason: unknown = signal?.reason
       this.destroy(reason instanceof Error ? reason : errorFromCode('ERR_ANONNET_ABORTED', { cause: reason }))
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
-    this.#unlisten = () => signal.removeEventListener('abort', onAbort)
+    })
   }
 
   #opened({ stream, circuit }: OpenStream): void {
@@ -295,6 +290,7 @@ export class AnonSocket extends Duplex {
     const next = (error?: Error): void => {
       this.#active()
       if (error !== undefined) {
+        if (this.#engine.closing) this.destroy()
         done(error)
         return
       }
@@ -314,6 +310,12 @@ export class AnonSocket extends Duplex {
       this.#engine.write(stream, piece, next)
     }
     next()
+  }
+
+  /** Who closes a node knows that its streams end: they just close. */
+  #fail(error: Error): void {
+    if (this.#engine.closing) this.destroy()
+    else this.destroy(error)
   }
 
   #active(): void {
