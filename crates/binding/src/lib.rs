@@ -1,1 +1,13 @@
-//! N-API binding.
+//! The addon: the only room where Rust and JavaScript meet. It translates; it decides nothing.
+
+#![deny(clippy::all)]
+
+mod bytes;
+mod error;
+mod event;
+mod functions;
+mod keys;
+mod node;
+mod options;
+mod runtime;
+mod snapshot;

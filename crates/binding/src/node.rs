@@ -1,0 +1,236 @@
+//! The class `NativeNode`.
+
+use std::time::Duration;
+
+use anonnet_engine::{EventQueue, Node, PathHop, Peer};
+use anonnet_errors::ErrorKind;
+use napi::bindgen_prelude::{Buffer, Function, Uint8Array};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi_derive::napi;
+
+use crate::bytes::{address, array, hex, node_id};
+use crate::error::{Result, invalid, thrown};
+use crate::event::NativeEvent;
+use crate::options::NativeNodeOptions;
+use crate::runtime;
+use crate::snapshot::NativeSnapshot;
+
+/// Another node: 64 hex digits, and `ip:port`.
+#[napi(object, object_to_js = false)]
+pub struct NativePeer {
+    pub node_id: String,
+    pub address: String,
+}
+
+/// One relay of a path.
+#[napi(object, object_to_js = false)]
+pub struct NativeHop {
+    pub node_id: String,
+    pub onion_key: Uint8Array,
+    pub address: String,
+}
+
+/// A node. Methods return at once; those with an `op` are answered by an event of that number.
+#[napi]
+pub struct NativeNode {
+    node: Node,
+}
+
+fn milliseconds(value: u32) -> Duration {
+    Duration::from_millis(value.into())
+}
+
+#[napi]
+impl NativeNode {
+    /// Starts a node. `wake` is called when events wait for `drain()`; it does not keep the process alive.
+    #[napi(constructor)]
+    pub fn new(options: NativeNodeOptions, wake: Function<'_, (), ()>) -> Result<Self> {
+        let wake = wake
+            .build_threadsafe_function::<()>()
+            .callee_handled::<false>()
+            .weak::<true>()
+            .max_queue_size::<4>()
+            .build()
+            .map_err(|_| thrown(ErrorKind::Internal))?;
+        let events = EventQueue::new(move || {
+            // A full queue means that a call waits already; a closing environment needs none.
+            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        });
+        let node = Node::start(options.into_engine()?, events, runtime::handle()?).map_err(thrown)?;
+        Ok(Self { node })
+    }
+
+    #[napi]
+    pub fn drain(&self) -> Vec<NativeEvent> {
+        self.node.drain().into_iter().map(NativeEvent::from).collect()
+    }
+
+    #[napi]
+    pub fn node_id(&self) -> String {
+        hex(&self.node.node_id())
+    }
+
+    #[napi]
+    pub fn public_key(&self) -> Buffer {
+        self.node.public_key().to_vec().into()
+    }
+
+    #[napi]
+    pub fn onion_key(&self) -> Buffer {
+        self.node.onion_key().to_vec().into()
+    }
+
+    #[napi]
+    pub fn local_address(&self) -> Option<String> {
+        self.node.local_address().map(|address| address.to_string())
+    }
+
+    /// An Ed25519 signature by the node's identity.
+    #[napi]
+    pub fn sign(&self, message: &[u8]) -> Buffer {
+        self.node.sign(message).to_vec().into()
+    }
+
+    #[napi]
+    pub fn rotate_onion_key(&self) -> Result<Buffer> {
+        self.node.rotate_onion_key().map(|key| key.to_vec().into()).map_err(thrown)
+    }
+
+    #[napi]
+    pub fn set_known_relays(&self, relays: Vec<NativePeer>) -> Result<()> {
+        let addresses = relays.iter().map(|relay| address(&relay.address)).collect::<Result<Vec<_>>>()?;
+        self.node.set_known_relays(&addresses);
+        Ok(())
+    }
+
+    /// Asks another node. `opOk.bytes`: the answer.
+    #[napi]
+    pub fn rpc(&self, op: u32, peer: NativePeer, body: &[u8], timeout_ms: u32, max_reply_bytes: u32) -> Result<()> {
+        let peer = Peer {
+            node: node_id(&peer.node_id)?,
+            address: address(&peer.address)?,
+        };
+        let max_reply = usize::try_from(max_reply_bytes).unwrap_or(usize::MAX);
+        self.node
+            .rpc(op, peer, body.to_vec(), milliseconds(timeout_ms), max_reply)
+            .map_err(thrown)
+    }
+
+    #[napi]
+    pub fn rpc_reply(&self, request: u32, body: &[u8]) -> bool {
+        self.node.rpc_reply(request, body.to_vec())
+    }
+
+    #[napi]
+    pub fn rpc_reject(&self, request: u32) -> bool {
+        self.node.rpc_reject(request)
+    }
+
+    /// Builds a circuit. `opOk.number`: the circuit.
+    #[napi]
+    pub fn build_circuit(&self, op: u32, path: Vec<NativeHop>, timeout_ms: u32) -> Result<()> {
+        let hop = |hop: &NativeHop| {
+            let onion_key = array(&hop.onion_key, "onionKey")?;
+            Ok(PathHop {
+                node: node_id(&hop.node_id)?,
+                onion_key,
+                address: address(&hop.address)?,
+            })
+        };
+        let path = path.iter().map(hop).collect::<Result<Vec<_>>>()?;
+        self.node.build_circuit(op, &path, milliseconds(timeout_ms)).map_err(thrown)
+    }
+
+    #[napi]
+    pub fn close_circuit(&self, circuit: u32) -> bool {
+        self.node.close_circuit(circuit)
+    }
+
+    /// Asks the last hop of a circuit. `opOk.bytes`: the answer.
+    #[napi]
+    pub fn circuit_rpc(&self, op: u32, circuit: u32, body: &[u8], timeout_ms: u32, max_reply_bytes: u32) -> Result<()> {
+        let max_reply = usize::try_from(max_reply_bytes).unwrap_or(usize::MAX);
+        self.node
+            .circuit_rpc(op, circuit, body.to_vec(), milliseconds(timeout_ms), max_reply)
+            .map_err(thrown)
+    }
+
+    /// Resolves a name at the last hop. `opOk.text`: a JSON array of addresses.
+    #[napi]
+    pub fn resolve(&self, op: u32, circuit: u32, host: String, timeout_ms: u32) -> Result<()> {
+        self.node.resolve(op, circuit, host, milliseconds(timeout_ms)).map_err(thrown)
+    }
+
+    /// Opens a stream. `opOk.number`: the stream.
+    #[napi]
+    pub fn connect(&self, op: u32, circuit: u32, host: String, port: u32, timeout_ms: u32) -> Result<()> {
+        let port = u16::try_from(port).ok().filter(|port| *port != 0).ok_or_else(|| invalid("port"))?;
+        self.node.connect(op, circuit, host, port, milliseconds(timeout_ms)).map_err(thrown)
+    }
+
+    /// Reads from a stream. `opOk.bytes`: 64 KiB at most; absent at the end.
+    #[napi]
+    pub fn read(&self, op: u32, stream: u32) -> Result<()> {
+        self.node.read(op, stream).map_err(thrown)
+    }
+
+    /// Writes to a stream, 1 MiB at most; answered when its bounded queue has taken it.
+    #[napi]
+    pub fn write(&self, op: u32, stream: u32, data: &[u8]) -> Result<()> {
+        self.node.write(op, stream, data.to_vec()).map_err(thrown)
+    }
+
+    #[napi]
+    pub fn end(&self, stream: u32) {
+        self.node.end(stream);
+    }
+
+    #[napi]
+    pub fn destroy(&self, stream: u32) {
+        self.node.destroy(stream);
+    }
+
+    /// Opens a SOCKS and HTTP proxy. `opOk.text`: its address, `opOk.number`: its number.
+    #[napi]
+    pub fn listen_proxy(&self, op: u32, at: String) -> Result<()> {
+        self.node.listen_proxy(op, address(&at)?).map_err(thrown)
+    }
+
+    #[napi]
+    pub fn close_proxy(&self, listener: u32) -> bool {
+        self.node.close_proxy(listener)
+    }
+
+    #[napi]
+    pub fn attach(&self, request: u32, circuit: u32) -> bool {
+        self.node.attach(request, circuit)
+    }
+
+    #[napi]
+    pub fn refuse(&self, request: u32, code: String) -> Result<bool> {
+        let kind = ErrorKind::from_code(&code).ok_or_else(|| invalid("code"))?;
+        Ok(self.node.refuse(request, kind))
+    }
+
+    #[napi]
+    pub fn cancel(&self, op: u32) {
+        self.node.cancel(op);
+    }
+
+    #[napi]
+    pub fn snapshot(&self) -> NativeSnapshot {
+        self.node.snapshot().into()
+    }
+
+    /// Ends the node; every other operation fails with ERR_ANONNET_CLOSED, and this one is answered last.
+    #[napi]
+    pub fn close(&self, op: u32, drain_ms: u32) -> Result<()> {
+        self.node.close(op, milliseconds(drain_ms)).map_err(thrown)
+    }
+}
+
+impl Drop for NativeNode {
+    fn drop(&mut self) {
+        self.node.abandon();
+    }
+}

@@ -1,0 +1,198 @@
+//! Builds a client circuit over a path that TypeScript chose, then serves it until it ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use anonnet_cells::{Host, Target};
+use anonnet_circuit::{ClientCircuit, Hop};
+use anonnet_crypto::keys::NodeId;
+use anonnet_errors::{ErrorKind, HasKind};
+use anonnet_transport::{DialRole, Link, LinkPool, StreamKind, StreamRecv, StreamSend, Transport};
+use tokio::sync::{mpsc, oneshot};
+
+use super::side::{ClientNote, ClientSide};
+use crate::driver::{Driver, Traffic};
+use crate::events::Failure;
+use crate::pipe::StreamHandle;
+use crate::rng::os_rng;
+use crate::scratch::CellReader;
+
+/// A path, guard first.
+pub(crate) struct BuildRequest {
+    pub(crate) path: Vec<(NodeId, [u8; 32], SocketAddr)>,
+    pub(crate) timeout: Duration,
+}
+
+enum Open {
+    Stream { host: String, port: u16 },
+    Directory,
+    Resolve { name: String },
+}
+
+struct OpenRequest {
+    what: Open,
+    answer: oneshot::Sender<Result<StreamHandle, ErrorKind>>,
+}
+
+/// What the rest of the node holds of a client circuit. The circuit ends when it is closed or the last handle is dropped.
+#[derive(Clone)]
+pub(crate) struct CircuitHandle {
+    requests: mpsc::UnboundedSender<OpenRequest>,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) hops: Arc<[NodeId]>,
+    pub(crate) since: Instant,
+}
+
+impl CircuitHandle {
+    async fn open(&self, what: Open) -> Result<StreamHandle, ErrorKind> {
+        let (answer, answered) = oneshot::channel();
+        self.requests
+            .send(OpenRequest { what, answer })
+            .map_err(|_| ErrorKind::CircuitClosed)?;
+        answered.await.map_err(|_| ErrorKind::CircuitClosed)?
+    }
+
+    /// A stream to a target, not yet accepted by the far end.
+    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<StreamHandle, ErrorKind> {
+        self.open(Open::Stream {
+            host: host.to_owned(),
+            port,
+        })
+        .await
+    }
+
+    /// A stream to the last hop itself.
+    pub(crate) async fn directory(&self) -> Result<StreamHandle, ErrorKind> {
+        self.open(Open::Directory).await
+    }
+
+    /// A question for a name.
+    pub(crate) async fn resolve(&self, name: &str) -> Result<StreamHandle, ErrorKind> {
+        self.open(Open::Resolve { name: name.to_owned() }).await
+    }
+}
+
+/// What [`build`] tells of a circuit that is over.
+pub(crate) type Ended = Box<dyn FnOnce(ErrorKind) + Send>;
+
+/// Builds the circuit; then it is served by a task of its own until it ends, which `ended` is told.
+pub(crate) async fn build<T: Transport>(
+    pool: &LinkPool<T>,
+    request: BuildRequest,
+    ended: Ended,
+    ready: impl FnOnce(CircuitHandle),
+) -> Result<(), Failure> {
+    let hops: Arc<[NodeId]> = request.path.iter().map(|hop| hop.0).collect();
+    let Some((guard, _, address)) = request.path.first().copied() else {
+        return Err(ErrorKind::InvalidArgument.into());
+    };
+    let path = request
+        .path
+        .into_iter()
+        .map(|(node_id, onion_key, address)| Hop {
+            node_id,
+            onion_key,
+            address,
+        })
+        .collect();
+    let mut circuit = ClientCircuit::new(path).map_err(|error| Failure::from(error.kind()))?;
+    let deadline = tokio::time::Instant::now() + request.timeout;
+    let at = |hop: usize, kind: ErrorKind| Failure {
+        kind,
+        hop: u8::try_from(hop).ok(),
+    };
+
+    let link = tokio::time::timeout_at(deadline, pool.get_now(guard, address, DialRole::Client));
+    let link = link
+        .await
+        .map_err(|_| at(0, ErrorKind::Timeout))?
+        .map_err(|error| at(0, error.kind()))?;
+    let stream = tokio::time::timeout_at(deadline, link.open(StreamKind::Circuit));
+    let (send, recv) = stream
+        .await
+        .map_err(|_| at(0, ErrorKind::Timeout))?
+        .map_err(|error| at(0, error.kind()))?;
+    let mut out = Vec::new();
+    circuit.start(&mut os_rng(), &mut out).map_err(|error| at(0, error.kind()))?;
+    let mut driver = Driver::new(ClientSide { circuit }, send, CellReader::new(recv), out);
+    match tokio::time::timeout_at(deadline, driver.note()).await {
+        Ok(Ok(ClientNote::Ready)) => {}
+        Ok(Err(kind)) => return Err(at(driver.side.circuit.hops_built(), kind)),
+        Err(_) => {
+            // The guard answered nothing at all in that time: the link may be dead without knowing it.
+            if driver.side.circuit.hops_built() == 0 {
+                pool.discard(&link);
+            }
+            return Err(at(driver.side.circuit.hops_built(), ErrorKind::Timeout));
+        }
+    }
+    let (requests, receiver) = mpsc::unbounded_channel();
+    let handle = CircuitHandle {
+        requests,
+        traffic: driver.traffic(),
+        hops,
+        since: Instant::now(),
+    };
+    // Known before it is served, so that its end is never told before its beginning.
+    ready(handle);
+    tokio::spawn(serve(driver, receiver, ended));
+    Ok(())
+}
+
+enum Next {
+    Request(OpenRequest),
+    Done(ErrorKind),
+}
+
+async fn serve<S: StreamSend, R: StreamRecv>(
+    mut driver: Driver<ClientSide, S, R>,
+    mut requests: mpsc::UnboundedReceiver<OpenRequest>,
+    ended: Ended,
+) {
+    loop {
+        let next = std::future::poll_fn(|cx| {
+            match requests.poll_recv(cx) {
+                Poll::Ready(Some(request)) => return Poll::Ready(Next::Request(request)),
+                Poll::Ready(None) => return Poll::Ready(Next::Done(ErrorKind::Closed)),
+                Poll::Pending => {}
+            }
+            match driver.poll_note(cx) {
+                // A circuit becomes ready once.
+                Poll::Ready(Ok(ClientNote::Ready)) => Poll::Ready(Next::Done(ErrorKind::CircuitProtocol)),
+                Poll::Ready(Err(kind)) => Poll::Ready(Next::Done(kind)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        match next {
+            Next::Request(request) => {
+                let opened = driver.open(|side, out| open(&mut side.circuit, &request.what, out));
+                // Nobody waits any more: the dropped handle resets the stream.
+                let _ = request.answer.send(opened);
+            }
+            Next::Done(kind) => {
+                driver.end_all(if kind == ErrorKind::Closed {
+                    ErrorKind::CircuitClosed
+                } else {
+                    kind
+                });
+                ended(kind);
+                return;
+            }
+        }
+    }
+}
+
+fn open(circuit: &mut ClientCircuit, what: &Open, out: &mut Vec<u8>) -> Result<u16, ErrorKind> {
+    match what {
+        Open::Stream { host, port } => {
+            let host = Host::parse(host).map_err(|_| ErrorKind::InvalidAddress)?;
+            circuit.begin(Target { host, port: *port }, out)
+        }
+        Open::Directory => circuit.begin_dir(out),
+        Open::Resolve { name } => circuit.resolve(name, out),
+    }
+    .map_err(|error| error.kind())
+}

@@ -1,0 +1,71 @@
+//! A TCP socket on one side, a stream's pipe on the other.
+
+use std::io;
+
+use anonnet_errors::ErrorKind;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use crate::limits::OUTBOUND_HIGH_WATER_BYTES;
+use crate::pipe::StreamHandle;
+
+/// Copies both ways until both directions have ended; each may end before the other. `early`: what the socket's peer sent already.
+/// On an error the socket is reset, so that its peer can tell a broken transfer from a complete one; the caller resets the stream.
+pub(crate) async fn splice(handle: &StreamHandle, mut socket: TcpStream, early: Vec<u8>) -> Result<(), ErrorKind> {
+    let result = {
+        let (mut read, mut write) = socket.split();
+        tokio::try_join!(upload(handle, &mut read, early), download(handle, &mut write)).map(|_| ())
+    };
+    if result.is_err() {
+        abort(&socket);
+    }
+    result
+}
+
+/// Makes the close that follows a reset.
+pub(crate) fn abort(socket: &TcpStream) {
+    let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+}
+
+pub(crate) fn socket_kind(error: &io::Error) -> ErrorKind {
+    crate::server::kind_of(error)
+}
+
+pub(crate) async fn upload(handle: &StreamHandle, read: &mut ReadHalf<'_>, mut buffer: Vec<u8>) -> Result<(), ErrorKind> {
+    if !buffer.is_empty() {
+        handle.writable().await?;
+        handle.write(&mut buffer);
+    }
+    loop {
+        handle.writable().await?;
+        read.readable().await.map_err(|error| socket_kind(&error))?;
+        buffer.reserve(OUTBOUND_HIGH_WATER_BYTES);
+        match read.try_read_buf(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => handle.write(&mut buffer),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Nothing came after all: an idle stream holds no buffer.
+                buffer = Vec::new();
+            }
+            Err(error) => return Err(socket_kind(&error)),
+        }
+    }
+    handle.finish();
+    Ok(())
+}
+
+pub(crate) async fn download(handle: &StreamHandle, write: &mut WriteHalf<'_>) -> Result<(), ErrorKind> {
+    let mut buffer = Vec::new();
+    while handle.read(&mut buffer).await? {
+        let mut at = 0;
+        while let Some(rest) = buffer.get(at..).filter(|rest| !rest.is_empty()) {
+            let count = write.write(rest).await.map_err(|error| socket_kind(&error))?;
+            // Credit goes back as the socket takes the bytes.
+            handle.release(count);
+            at += count;
+        }
+        buffer.clear();
+    }
+    write.shutdown().await.map_err(|error| socket_kind(&error))
+}

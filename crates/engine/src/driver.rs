@@ -1,0 +1,399 @@
+//! Drives one end of a circuit over its link stream: reads runs of cells, lets the state machine process them, moves bytes between it and
+//! the streams' pipes, and writes what it has to say. One task owns all of it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use anonnet_cells::EndReason;
+use anonnet_errors::{ErrorKind, HasKind};
+use anonnet_transport::{StreamRecv, StreamSend};
+
+use crate::bandwidth::{Bandwidth, Pace};
+use crate::limits::{CIRCUIT_OUT_HIGH_WATER_BYTES, STREAM_TURN_BYTES};
+use crate::pipe::{Answer, Mailbox, Pipe, StreamHandle};
+use crate::scratch::CellReader;
+
+/// Runs that a circuit processes before other tasks have their turn.
+const RUNS_PER_TURN: usize = 4;
+
+/// The state machine of a circuit's end, client or last hop.
+pub(crate) trait Side: Send {
+    /// What its owner has to deal with: not of an existing stream.
+    type Note: Send;
+
+    fn receive(
+        &mut self,
+        run: &mut [u8],
+        out: &mut Vec<u8>,
+        router: &mut Router<'_>,
+        notes: &mut VecDeque<Self::Note>,
+    ) -> Result<(), ErrorKind>;
+    fn needs_flush(&mut self) -> bool;
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), ErrorKind>;
+    fn send(&mut self, stream: u16, data: &[u8], out: &mut Vec<u8>) -> Result<usize, ErrorKind>;
+    fn finish(&mut self, stream: u16, out: &mut Vec<u8>) -> Result<(), ErrorKind>;
+    fn reset(&mut self, stream: u16, reason: EndReason, out: &mut Vec<u8>) -> Result<(), ErrorKind>;
+    fn consumed(&mut self, stream: u16, count: usize) -> Result<(), ErrorKind>;
+    fn answer(&mut self, stream: u16, answer: Answer, out: &mut Vec<u8>) -> Result<(), ErrorKind>;
+}
+
+/// Bytes that a circuit's streams carried; read by snapshots.
+#[derive(Default)]
+pub(crate) struct Traffic {
+    pub(crate) read: AtomicU64,
+    pub(crate) written: AtomicU64,
+    pub(crate) streams: AtomicU64,
+}
+
+struct Entry {
+    pipe: Arc<Pipe>,
+    /// What was taken from the pipe and not yet sent.
+    unsent: Vec<u8>,
+    sent: usize,
+    finished: bool,
+    far_finished: bool,
+}
+
+#[derive(Default)]
+struct Streams {
+    entries: HashMap<u16, Entry>,
+    /// Streams that want to send, or said something: each in its turn.
+    turns: VecDeque<u16>,
+    touched: Vec<u16>,
+}
+
+/// Where the events of a run go. Bytes of one stream are gathered outside its lock.
+pub(crate) struct Router<'a> {
+    streams: &'a mut Streams,
+    mailbox: &'a Arc<Mailbox>,
+    current: Option<u16>,
+    bytes: Vec<u8>,
+    read: u64,
+}
+
+impl Router<'_> {
+    pub(crate) fn data(&mut self, stream: u16, data: &[u8]) {
+        if self.current != Some(stream) {
+            self.put_back();
+            let Some(entry) = self.streams.entries.get(&stream) else { return };
+            self.bytes = std::mem::take(&mut entry.pipe.inbound().bytes);
+            self.current = Some(stream);
+            self.streams.touched.push(stream);
+        }
+        self.read += data.len() as u64;
+        self.bytes.extend_from_slice(data);
+    }
+
+    fn put_back(&mut self) {
+        if let Some(entry) = self.current.take().and_then(|stream| self.streams.entries.get(&stream)) {
+            entry.pipe.inbound().bytes = std::mem::take(&mut self.bytes);
+        }
+        self.bytes = Vec::new();
+    }
+
+    pub(crate) fn answered(&mut self, stream: u16, answer: Answer) {
+        if let Some(entry) = self.streams.entries.get(&stream) {
+            entry.pipe.inbound().answer = Some(answer);
+            self.streams.touched.push(stream);
+        }
+    }
+
+    pub(crate) fn finished(&mut self, stream: u16) {
+        if let Some(entry) = self.streams.entries.get_mut(&stream) {
+            entry.far_finished = true;
+            entry.pipe.inbound().finished = true;
+            self.streams.touched.push(stream);
+            self.streams.turns.push_back(stream);
+        }
+    }
+
+    pub(crate) fn ended(&mut self, stream: u16, kind: Option<ErrorKind>) {
+        self.put_back();
+        if let Some(entry) = self.streams.entries.remove(&stream) {
+            entry.pipe.end(kind);
+        }
+    }
+
+    pub(crate) fn credit(&mut self, stream: u16) {
+        self.streams.turns.push_back(stream);
+    }
+
+    /// Makes the pipe of a stream that the far end opened.
+    pub(crate) fn open(&mut self, stream: u16) -> StreamHandle {
+        self.streams.open(stream, self.mailbox)
+    }
+}
+
+impl Streams {
+    fn open(&mut self, stream: u16, mailbox: &Arc<Mailbox>) -> StreamHandle {
+        let (pipe, handle) = Pipe::new(stream, mailbox);
+        self.entries.insert(
+            stream,
+            Entry {
+                pipe,
+                unsent: Vec::new(),
+                sent: 0,
+                finished: false,
+                far_finished: false,
+            },
+        );
+        handle
+    }
+}
+
+pub(crate) struct Driver<M: Side, S, R> {
+    pub(crate) side: M,
+    send: S,
+    recv: CellReader<R>,
+    out: Vec<u8>,
+    written: usize,
+    streams: Streams,
+    mailbox: Arc<Mailbox>,
+    notes: VecDeque<M::Note>,
+    traffic: Arc<Traffic>,
+    pace: Option<Pace>,
+}
+
+impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
+    pub(crate) fn new(side: M, send: S, recv: CellReader<R>, out: Vec<u8>) -> Self {
+        Self {
+            side,
+            send,
+            recv,
+            out,
+            written: 0,
+            streams: Streams::default(),
+            mailbox: Mailbox::new(),
+            notes: VecDeque::new(),
+            traffic: Arc::default(),
+            pace: None,
+        }
+    }
+
+    /// Counts what is read and written against a relay's limit.
+    pub(crate) fn with_bandwidth(mut self, bandwidth: &Arc<Bandwidth>) -> Self {
+        self.pace = Some(Pace::new(Arc::clone(bandwidth)));
+        self
+    }
+
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
+    }
+
+    /// The state machine, its halves of the link stream, and what is still to be written.
+    pub(crate) fn into_parts(self) -> (M, S, CellReader<R>, Vec<u8>) {
+        let mut out = self.out;
+        out.drain(..self.written);
+        (self.side, self.send, self.recv, out)
+    }
+
+    /// Opens a stream of our own: `begin` asks the state machine for it.
+    pub(crate) fn open(&mut self, begin: impl FnOnce(&mut M, &mut Vec<u8>) -> Result<u16, ErrorKind>) -> Result<StreamHandle, ErrorKind> {
+        let stream = begin(&mut self.side, &mut self.out)?;
+        let handle = self.streams.open(stream, &self.mailbox);
+        self.count_streams();
+        Ok(handle)
+    }
+
+    /// Ends every stream, for a circuit that is over.
+    pub(crate) fn end_all(&mut self, kind: ErrorKind) {
+        for (_, entry) in self.streams.entries.drain() {
+            entry.pipe.end(Some(kind));
+        }
+        self.count_streams();
+    }
+
+    fn count_streams(&self) {
+        self.traffic.streams.store(self.streams.entries.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Works until there is something for the owner, or the circuit is over.
+    pub(crate) fn poll_note(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Note, ErrorKind>> {
+        for _ in 0..RUNS_PER_TURN {
+            if self.pace.as_mut().is_some_and(|pace| pace.poll_ready(cx).is_pending()) {
+                return Poll::Pending;
+            }
+            let mut progress = self.read(cx)?;
+            progress |= self.take_turns(cx)?;
+            progress |= self.write(cx)?;
+            if let Some(note) = self.notes.pop_front() {
+                return Poll::Ready(Ok(note));
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    pub(crate) async fn note(&mut self) -> Result<M::Note, ErrorKind> {
+        std::future::poll_fn(|cx| self.poll_note(cx)).await
+    }
+
+    /// Ends of circuits always read: what a peer may send ahead is bounded by credit.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ErrorKind> {
+        let Self {
+            side,
+            recv,
+            out,
+            streams,
+            mailbox,
+            notes,
+            traffic,
+            pace,
+            ..
+        } = self;
+        let polled = recv.poll_run(cx, |run| {
+            if let Some(pace) = pace {
+                pace.charge(run.len());
+            }
+            let mut router = Router {
+                streams,
+                mailbox,
+                current: None,
+                bytes: Vec::new(),
+                read: 0,
+            };
+            let result = side.receive(run, out, &mut router, notes);
+            router.put_back();
+            traffic.read.fetch_add(router.read, Ordering::Relaxed);
+            result
+        });
+        let progress = match polled {
+            Poll::Pending => false,
+            Poll::Ready(result) => result.map(|_| true)?,
+        };
+        let mut touched = std::mem::take(&mut self.streams.touched);
+        for stream in touched.drain(..) {
+            if let Some(entry) = self.streams.entries.get(&stream) {
+                entry.pipe.wake_reader();
+            }
+        }
+        self.streams.touched = touched;
+        Ok(progress)
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    fn take_turns(&mut self, cx: &Context<'_>) -> Result<bool, ErrorKind> {
+        let mut progress = self.mailbox.poll_take(cx, &mut self.streams.turns);
+        while self.waiting_bytes() < CIRCUIT_OUT_HIGH_WATER_BYTES {
+            let Some(stream) = self.streams.turns.pop_front() else { break };
+            self.turn(stream)?;
+            progress = true;
+        }
+        if self.side.needs_flush() && self.waiting_bytes() < CIRCUIT_OUT_HIGH_WATER_BYTES {
+            self.side.flush(&mut self.out)?;
+            progress = true;
+        }
+        self.count_streams();
+        Ok(progress)
+    }
+
+    /// One stream's turn: what its edge said, and a bounded piece of what it has to send.
+    fn turn(&mut self, stream: u16) -> Result<(), ErrorKind> {
+        let Some(entry) = self.streams.entries.get_mut(&stream) else {
+            return Ok(());
+        };
+        entry.pipe.clear_dirty();
+        let (released, answer, reset, edge_finished, writer) = {
+            let mut outbound = entry.pipe.outbound();
+            let mut writer = None;
+            if entry.sent == entry.unsent.len() {
+                entry.unsent.clear();
+                entry.sent = 0;
+                std::mem::swap(&mut entry.unsent, &mut outbound.bytes);
+                // The edge fills its buffer again while this one is sent.
+                writer = outbound.take_writer();
+            }
+            let released = std::mem::take(&mut outbound.released);
+            let finished = outbound.finished && outbound.bytes.is_empty();
+            (released, outbound.answer.take(), outbound.reset, finished, writer)
+        };
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        if released > 0 {
+            self.side.consumed(stream, released)?;
+        }
+        if let Some(answer) = answer {
+            let only = matches!(answer, Answer::Resolved(_));
+            self.side.answer(stream, answer, &mut self.out)?;
+            if only {
+                self.remove(stream, None);
+                return Ok(());
+            }
+        }
+        if let Some(reason) = reset {
+            self.side.reset(stream, reason, &mut self.out)?;
+            self.remove(stream, reason.kind());
+            return Ok(());
+        }
+        let unsent = entry.unsent.get(entry.sent..).unwrap_or_default();
+        let piece = unsent.get(..unsent.len().min(STREAM_TURN_BYTES)).unwrap_or_default();
+        let count = if piece.is_empty() {
+            0
+        } else {
+            self.side.send(stream, piece, &mut self.out)?
+        };
+        self.traffic.written.fetch_add(count as u64, Ordering::Relaxed);
+        entry.sent += count;
+        if entry.sent < entry.unsent.len() {
+            // A short count means that credit is used up; the stream has its turn again when more comes.
+            if count == piece.len() {
+                self.streams.turns.push_back(stream);
+            }
+            return Ok(());
+        }
+        if edge_finished && !entry.finished {
+            entry.finished = true;
+            self.side.finish(stream, &mut self.out)?;
+        }
+        if entry.finished && entry.far_finished {
+            self.remove(stream, None);
+            return Ok(());
+        }
+        if count > 0 {
+            entry.unsent = Vec::new();
+            entry.sent = 0;
+            self.streams.turns.push_back(stream);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, stream: u16, kind: Option<ErrorKind>) {
+        if let Some(entry) = self.streams.entries.remove(&stream) {
+            entry.pipe.end(kind);
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, ErrorKind> {
+        let mut progress = false;
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.send.poll_write(cx, rest) {
+                Poll::Pending => return Ok(progress),
+                Poll::Ready(result) => {
+                    let count = result.map_err(|error| error.kind())?;
+                    self.written += count;
+                    if let Some(pace) = &mut self.pace {
+                        pace.charge(count);
+                    }
+                }
+            }
+            progress = true;
+        }
+        if !self.out.is_empty() {
+            self.out.clear();
+            self.written = 0;
+        } else if !progress && self.out.capacity() > 0 && self.streams.entries.is_empty() {
+            // An idle circuit holds no buffer.
+            self.out = Vec::new();
+        }
+        Ok(progress)
+    }
+}

@@ -1,0 +1,191 @@
+//! What the engine tells TypeScript: a bounded queue, and one wake-up for however many events wait.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use anonnet_errors::ErrorKind;
+
+use crate::limits::EVENT_QUEUE_MAX;
+use crate::sync::lock;
+
+/// An operation's id, chosen by TypeScript.
+pub type OpId = u32;
+
+/// The answer to an operation.
+#[derive(Debug, Default)]
+pub struct OpValue {
+    pub bytes: Option<Vec<u8>>,
+    pub text: Option<String>,
+    pub number: Option<u32>,
+}
+
+/// Why an operation failed, and at which hop where that is known (0 is the guard).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: ErrorKind,
+    pub hop: Option<u8>,
+}
+
+impl From<ErrorKind> for Failure {
+    fn from(kind: ErrorKind) -> Self {
+        Self { kind, hop: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    Socks4,
+    Socks5,
+    Http,
+}
+
+#[derive(Debug)]
+pub struct ProxyRequestEvent {
+    pub request: u32,
+    pub listener: u32,
+    pub protocol: ProxyProtocol,
+    pub resolve: bool,
+    pub host: String,
+    pub port: u16,
+    pub user: Option<Vec<u8>>,
+    pub password: Option<Vec<u8>>,
+    pub client: SocketAddr,
+    /// The client gave an address instead of a name.
+    pub literal: bool,
+}
+
+#[derive(Debug)]
+pub enum Event {
+    OpDone {
+        op: OpId,
+        result: Result<OpValue, Failure>,
+    },
+    CircuitClosed {
+        circuit: u32,
+        kind: ErrorKind,
+    },
+    Link {
+        up: bool,
+        node: Option<[u8; 32]>,
+        authenticated: bool,
+        kind: Option<ErrorKind>,
+    },
+    RpcRequest {
+        request: u32,
+        node: Option<[u8; 32]>,
+        address: SocketAddr,
+        via_circuit: bool,
+        body: Vec<u8>,
+    },
+    ProxyRequest(ProxyRequestEvent),
+    StreamEnded {
+        circuit: u32,
+        kind: Option<ErrorKind>,
+    },
+}
+
+impl Event {
+    /// Whether losing it would leave somebody waiting.
+    fn essential(&self) -> bool {
+        !matches!(self, Self::Link { .. } | Self::StreamEnded { .. })
+    }
+}
+
+type Wake = dyn Fn() + Send + Sync;
+
+struct Inner {
+    queue: VecDeque<Event>,
+    woken: bool,
+    dropped: u64,
+    wake: Option<Box<Wake>>,
+}
+
+/// The queue. Answers to operations and requests are never dropped: their number is bounded by what was asked for, and by the limits on
+/// open requests. Reports are dropped, and counted, while nobody drains.
+#[derive(Clone)]
+pub struct EventQueue(Arc<Mutex<Inner>>);
+
+impl EventQueue {
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            queue: VecDeque::new(),
+            woken: false,
+            dropped: 0,
+            wake: Some(Box::new(wake)),
+        })))
+    }
+
+    pub(crate) fn push(&self, event: Event) {
+        let mut inner = lock(&self.0);
+        if inner.wake.is_none() {
+            return;
+        }
+        if !event.essential() && inner.queue.len() >= EVENT_QUEUE_MAX {
+            inner.dropped += 1;
+            return;
+        }
+        inner.queue.push_back(event);
+        if !inner.woken {
+            inner.woken = true;
+            // Called under the lock: it only queues a call, and so the order of wake-ups is that of the events.
+            if let Some(wake) = &inner.wake {
+                wake();
+            }
+        }
+    }
+
+    /// Everything that waits.
+    pub fn drain(&self) -> VecDeque<Event> {
+        let mut inner = lock(&self.0);
+        inner.woken = false;
+        std::mem::take(&mut inner.queue)
+    }
+
+    /// Reports that were dropped because nobody drained.
+    pub fn dropped(&self) -> u64 {
+        lock(&self.0).dropped
+    }
+
+    /// Nothing is taken or told any more; lets go of the callback.
+    pub fn close(&self) {
+        let mut inner = lock(&self.0);
+        inner.wake = None;
+        inner.queue.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn report() -> Event {
+        Event::StreamEnded { circuit: 1, kind: None }
+    }
+
+    #[test]
+    fn one_wake_up_for_many_events_and_reports_are_bounded() {
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&wakes);
+        let queue = EventQueue::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        for _ in 0..EVENT_QUEUE_MAX + 5 {
+            queue.push(report());
+        }
+        queue.push(Event::OpDone {
+            op: 1,
+            result: Ok(OpValue::default()),
+        });
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        assert_eq!(queue.dropped(), 5);
+        assert_eq!(queue.drain().len(), EVENT_QUEUE_MAX + 1);
+        queue.push(report());
+        assert_eq!(wakes.load(Ordering::Relaxed), 2);
+        queue.close();
+        queue.push(report());
+        assert!(queue.drain().is_empty());
+        assert_eq!(wakes.load(Ordering::Relaxed), 2);
+    }
+}

@@ -1,0 +1,60 @@
+//! The engine's limits, each with its unit. docs/limits.md lists them with the test that reaches each.
+
+use std::time::Duration;
+
+/// Reports that wait for TypeScript before further ones are dropped.
+pub const EVENT_QUEUE_MAX: usize = 4096;
+/// Bytes that an edge may hand to its circuit before it has to wait. One run of cells.
+pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
+/// A larger buffer is given back when its stream has been read empty.
+pub const SPARE_BUFFER_MAX_BYTES: usize = 128 * 1024;
+/// Cells that are read, processed and written at once.
+pub const RUN_CELLS: usize = 60;
+/// Encrypted bytes that a circuit's end holds for its link before it takes no more from its streams.
+pub const CIRCUIT_OUT_HIGH_WATER_BYTES: usize = 64 * 1024;
+/// Bytes that one stream may send before the next one has its turn.
+pub const STREAM_TURN_BYTES: usize = 32 * 1024;
+/// How long a relay waits for the next relay to answer.
+pub const EXTEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a CREATE may wait for its turn and its cells for one another.
+pub const CREATE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// CREATEs that wait for a processor; more are refused at once.
+pub const CREATE_QUEUE_MAX: usize = 512;
+/// How long an exit tries to reach a target.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long an exit waits for a name.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Names that an exit resolves at once.
+pub const DNS_CONCURRENT_MAX: usize = 64;
+/// Addresses that an exit tries for one name, and that an answer to RESOLVE holds.
+pub const DNS_ADDRESSES_MAX: usize = 8;
+/// How long a RESOLVE answer is said to hold: the system resolver does not tell.
+pub const DNS_TTL_SECONDS: u32 = 300;
+/// A request between nodes on a client link.
+pub const RPC_CLIENT_REQUEST_MAX_BYTES: usize = 64 * 1024;
+/// A request between nodes that have proved who they are.
+pub const RPC_NODE_REQUEST_MAX_BYTES: usize = 10 * 1024 * 1024;
+/// Requests that wait for an answer from TypeScript.
+pub const RPC_PENDING_MAX: usize = 1024;
+/// Requests of one link that are under way.
+pub const RPC_PER_LINK_MAX: usize = 64;
+/// How long TypeScript may take for an answer, and a peer for sending its request.
+pub const RPC_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections to one proxy listener.
+pub const PROXY_CLIENTS_MAX: usize = 4096;
+/// How long a proxy's client may take to say what it wants.
+pub const PROXY_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a proxied request may wait for a circuit.
+pub const PROXY_ATTACH_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the far end may take to accept a proxied stream.
+pub const PROXY_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Circuits that a request is tried on.
+pub const PROXY_ATTEMPTS_MAX: u32 = 3;
+/// Client circuits of a node.
+pub const CLIENT_CIRCUITS_MAX: usize = 16_384;
+/// Bytes of one read that goes up to JavaScript.
+pub const JS_READ_MAX_BYTES: usize = 64 * 1024;
+/// Largest single write that is taken from JavaScript.
+pub const JS_WRITE_MAX_BYTES: usize = 1024 * 1024;
+/// Most operations of a node under way.
+pub const OPERATIONS_MAX: usize = 65_536;

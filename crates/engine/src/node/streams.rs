@@ -1,0 +1,128 @@
+//! Streams whose edge is a program: opened, read and written by operations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anonnet_cells::EndReason;
+use anonnet_errors::ErrorKind;
+
+use super::Node;
+use crate::events::{Failure, OpId, OpValue};
+use crate::limits::{JS_READ_MAX_BYTES, JS_WRITE_MAX_BYTES};
+use crate::pipe::{Answer, StreamHandle};
+use crate::server::{read_stream_frame, write_stream_frame};
+use crate::sync::lock;
+
+/// Runs with a deadline.
+async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T, ErrorKind>>) -> Result<T, Failure> {
+    Ok(tokio::time::timeout(timeout, work).await.unwrap_or(Err(ErrorKind::Timeout))?)
+}
+
+impl Node {
+    fn stream(&self, id: u32) -> Result<Arc<StreamHandle>, ErrorKind> {
+        lock(&self.inner.streams).get(&id).cloned().ok_or(ErrorKind::Closed)
+    }
+
+    /// Opens a stream to a target; its number comes with the operation, once the far end has accepted it.
+    pub fn connect(&self, op: OpId, circuit: u32, host: String, port: u16, timeout: Duration) -> Result<(), ErrorKind> {
+        self.check_open()?;
+        let inner = Arc::clone(&self.inner);
+        self.inner.operations.start(op, async move {
+            let circuit = inner.circuit(circuit)?;
+            let handle = within(timeout, async {
+                let handle = circuit.connect(&host, port).await?;
+                handle.answer().await?;
+                Ok(handle)
+            })
+            .await?;
+            let id = inner.new_id();
+            lock(&inner.streams).insert(id, Arc::new(handle));
+            Ok(OpValue {
+                number: Some(id),
+                ..OpValue::default()
+            })
+        })
+    }
+
+    /// Reads what has arrived, 64 KiB at most; an answer without bytes is the end.
+    pub fn read(&self, op: OpId, stream: u32) -> Result<(), ErrorKind> {
+        let handle = self.stream(stream)?;
+        self.inner.operations.start(op, async move {
+            let bytes = handle.read_some(JS_READ_MAX_BYTES).await?;
+            if let Some(bytes) = &bytes {
+                handle.release(bytes.len());
+            }
+            Ok(OpValue {
+                bytes,
+                ..OpValue::default()
+            })
+        })
+    }
+
+    /// Writes; answered when the stream's bounded queue has taken it.
+    pub fn write(&self, op: OpId, stream: u32, mut data: Vec<u8>) -> Result<(), ErrorKind> {
+        if data.len() > JS_WRITE_MAX_BYTES {
+            return Err(ErrorKind::InvalidArgument);
+        }
+        let handle = self.stream(stream)?;
+        self.inner.operations.start(op, async move {
+            handle.writable().await?;
+            if !data.is_empty() {
+                handle.write(&mut data);
+            }
+            Ok(OpValue::default())
+        })
+    }
+
+    /// Half-closes a stream after what was written.
+    pub fn end(&self, stream: u32) {
+        if let Ok(handle) = self.stream(stream) {
+            handle.finish();
+        }
+    }
+
+    /// Forgets a stream, and resets it where it is not over.
+    pub fn destroy(&self, stream: u32) {
+        let handle = lock(&self.inner.streams).remove(&stream);
+        if let Some(handle) = handle
+            && !handle.is_done()
+        {
+            handle.reset(EndReason::Cancelled);
+        }
+    }
+
+    /// Asks the last hop of a circuit; the answer's bytes come with the operation.
+    pub fn circuit_rpc(&self, op: OpId, circuit: u32, body: Vec<u8>, timeout: Duration, max_reply: usize) -> Result<(), ErrorKind> {
+        self.check_open()?;
+        let circuit = self.inner.circuit(circuit)?;
+        self.inner.operations.start(op, async move {
+            let bytes = within(timeout, async {
+                let handle = circuit.directory().await?;
+                write_stream_frame(&handle, &body).await?;
+                read_stream_frame(&handle, max_reply).await
+            })
+            .await?;
+            Ok(OpValue {
+                bytes: Some(bytes),
+                ..OpValue::default()
+            })
+        })
+    }
+
+    /// Resolves a name at the last hop; the addresses come as a JSON array.
+    pub fn resolve(&self, op: OpId, circuit: u32, name: String, timeout: Duration) -> Result<(), ErrorKind> {
+        self.check_open()?;
+        let circuit = self.inner.circuit(circuit)?;
+        self.inner.operations.start(op, async move {
+            let answer = within(timeout, async { circuit.resolve(&name).await?.answer().await }).await?;
+            let Answer::Resolved(addresses) = answer else {
+                return Err(ErrorKind::CircuitProtocol.into());
+            };
+            let quoted: Vec<_> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+            Ok(OpValue {
+                text: Some(format!("[{}]", quoted.join(","))),
+                ..OpValue::default()
+            })
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! Operations under way: each is a task that TypeScript knows by a number of its own choice and can cancel.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use anonnet_errors::ErrorKind;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::events::{Event, EventQueue, Failure, OpId, OpValue};
+use crate::limits::OPERATIONS_MAX;
+use crate::sync::lock;
+
+/// Whoever takes an operation out of the table answers it: so it is answered once.
+#[derive(Clone)]
+pub(crate) struct Operations {
+    running: Arc<Mutex<HashMap<OpId, Option<AbortHandle>>>>,
+    events: EventQueue,
+    runtime: Handle,
+}
+
+impl Operations {
+    pub(crate) fn new(events: EventQueue, runtime: Handle) -> Self {
+        Self {
+            running: Arc::default(),
+            events,
+            runtime,
+        }
+    }
+
+    /// Starts an operation; its answer is an event.
+    pub(crate) fn start<F>(&self, op: OpId, work: F) -> Result<(), ErrorKind>
+    where
+        F: Future<Output = Result<OpValue, Failure>> + Send + 'static,
+    {
+        {
+            let mut running = lock(&self.running);
+            if running.len() >= OPERATIONS_MAX {
+                return Err(ErrorKind::ResourceLimit);
+            }
+            if op == 0 || running.contains_key(&op) {
+                return Err(ErrorKind::InvalidArgument);
+            }
+            running.insert(op, None);
+        }
+        let this = self.clone();
+        let task = self.runtime.spawn(async move {
+            let result = work.await;
+            this.answer(op, result);
+        });
+        // Where the task was faster, its entry is gone already.
+        if let Some(entry) = lock(&self.running).get_mut(&op) {
+            *entry = Some(task.abort_handle());
+        }
+        Ok(())
+    }
+
+    fn answer(&self, op: OpId, result: Result<OpValue, Failure>) {
+        if lock(&self.running).remove(&op).is_some() {
+            self.events.push(Event::OpDone { op, result });
+        }
+    }
+
+    pub(crate) fn cancel(&self, op: OpId) {
+        let task = lock(&self.running).remove(&op);
+        if let Some(task) = task {
+            if let Some(task) = task {
+                task.abort();
+            }
+            self.events.push(Event::OpDone {
+                op,
+                result: Err(ErrorKind::Aborted.into()),
+            });
+        }
+    }
+
+    /// Cancels every operation but one.
+    pub(crate) fn cancel_all_but(&self, kept: OpId) {
+        let ops: Vec<_> = lock(&self.running).keys().copied().filter(|op| *op != kept).collect();
+        for op in ops {
+            let task = lock(&self.running).remove(&op);
+            if let Some(task) = task {
+                if let Some(task) = task {
+                    task.abort();
+                }
+                self.events.push(Event::OpDone {
+                    op,
+                    result: Err(ErrorKind::Closed.into()),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_operation_is_answered_once() {
+        let events = EventQueue::new(|| {});
+        let operations = Operations::new(events.clone(), Handle::current());
+        operations.start(1, std::future::pending()).unwrap();
+        assert_eq!(operations.start(1, std::future::pending()), Err(ErrorKind::InvalidArgument));
+        assert_eq!(operations.start(0, std::future::pending()), Err(ErrorKind::InvalidArgument));
+        operations.cancel(1);
+        operations.cancel(1);
+        operations
+            .start(2, async {
+                Ok(OpValue {
+                    number: Some(7),
+                    ..OpValue::default()
+                })
+            })
+            .unwrap();
+        operations.start(3, std::future::pending()).unwrap();
+        tokio::task::yield_now().await;
+        operations.cancel_all_but(9);
+        let answers: Vec<_> = events
+            .drain()
+            .into_iter()
+            .map(|event| match event {
+                Event::OpDone { op, result } => (op, result.map(|value| value.number).map_err(|failure| failure.kind)),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            answers,
+            [(1, Err(ErrorKind::Aborted)), (2, Ok(Some(7))), (3, Err(ErrorKind::Closed))]
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The proxies that ordinary programs speak to: SOCKS 4, 4a, 5 and HTTP on one port.
+
+pub mod http;
+mod http_session;
+mod listener;
+mod session;
+pub mod socks;
+mod socks_session;
+
+pub(crate) use listener::listen;
+pub(crate) use session::Attach;

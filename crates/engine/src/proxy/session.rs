@@ -1,0 +1,166 @@
+//! One client of a proxy: which protocol it speaks, and a stream for what it asks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anonnet_errors::{ErrorKind, Retry};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::listener::ProxyStats;
+use super::{http_session, socks_session};
+use crate::client::CircuitHandle;
+use crate::events::{Event, EventQueue, ProxyProtocol, ProxyRequestEvent};
+use crate::limits::{PROXY_ATTACH_TIMEOUT, PROXY_ATTEMPTS_MAX, PROXY_CONNECT_TIMEOUT};
+use crate::pipe::{Answer, StreamHandle};
+use crate::rpc::Pending;
+
+/// Which circuit a request goes to.
+pub(crate) type Choice = Result<(u32, CircuitHandle), ErrorKind>;
+
+/// How a proxy asks TypeScript for a circuit.
+#[derive(Clone)]
+pub(crate) struct Attach {
+    pub(crate) events: EventQueue,
+    pub(crate) pending: Arc<Pending<Choice>>,
+    pub(crate) stats: Arc<ProxyStats>,
+}
+
+pub(super) struct Client {
+    pub(super) attach: Attach,
+    pub(super) listener: u32,
+    pub(super) remote: SocketAddr,
+}
+
+/// What a client wants.
+pub(super) struct Wish {
+    pub(super) protocol: ProxyProtocol,
+    pub(super) resolve: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) literal: bool,
+    pub(super) user: Option<Vec<u8>>,
+    pub(super) password: Option<Vec<u8>>,
+}
+
+/// A stream that the far end has accepted.
+pub(super) struct Opened {
+    pub(super) handle: StreamHandle,
+    pub(super) answer: Answer,
+    circuit: u32,
+}
+
+impl Client {
+    /// Asks for a circuit and opens the stream on it; on another one where a circuit failed before the far end had answered.
+    pub(super) async fn open(&self, wish: &Wish) -> Result<Opened, ErrorKind> {
+        self.attach.stats.requests.fetch_add(1, Ordering::Relaxed);
+        let mut attempt = 1;
+        let result = loop {
+            match self.try_open(wish).await {
+                Err(kind) if attempt < PROXY_ATTEMPTS_MAX && kind.retry() == Retry::Now && kind != ErrorKind::StreamReset => attempt += 1,
+                result => break result,
+            }
+        };
+        if result.is_err() {
+            self.attach.stats.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    async fn try_open(&self, wish: &Wish) -> Result<Opened, ErrorKind> {
+        let (request, chosen) = self.attach.pending.ask().ok_or(ErrorKind::ResourceLimit)?;
+        self.attach.events.push(Event::ProxyRequest(ProxyRequestEvent {
+            request,
+            listener: self.listener,
+            protocol: wish.protocol,
+            resolve: wish.resolve,
+            host: wish.host.clone(),
+            port: wish.port,
+            user: wish.user.clone(),
+            password: wish.password.clone(),
+            client: self.remote,
+            literal: wish.literal,
+        }));
+        let Ok(Ok(choice)) = tokio::time::timeout(PROXY_ATTACH_TIMEOUT, chosen).await else {
+            self.attach.pending.forget(request);
+            return Err(ErrorKind::Timeout);
+        };
+        let (circuit, handle) = choice?;
+        let opened = async {
+            let handle = if wish.resolve {
+                handle.resolve(&wish.host).await?
+            } else {
+                handle.connect(&wish.host, wish.port).await?
+            };
+            let answer = handle.answer().await?;
+            Ok(Opened { handle, answer, circuit })
+        };
+        let opened = tokio::time::timeout(PROXY_CONNECT_TIMEOUT, opened)
+            .await
+            .unwrap_or(Err(ErrorKind::Timeout));
+        if let Err(kind) = &opened {
+            self.ended(circuit, Err(*kind));
+        }
+        opened
+    }
+
+    /// Tells TypeScript how a stream ended; it counts them.
+    fn ended(&self, circuit: u32, result: Result<(), ErrorKind>) {
+        self.attach.events.push(Event::StreamEnded {
+            circuit,
+            kind: result.err(),
+        });
+    }
+
+    /// Ends an opened stream.
+    pub(super) fn close(&self, opened: Opened, result: Result<(), ErrorKind>) {
+        if let Err(kind) = result {
+            opened.handle.reset(anonnet_cells::EndReason::from_kind(kind));
+        }
+        self.ended(opened.circuit, result);
+    }
+}
+
+/// Serves a client to its end.
+pub(super) async fn serve(client: Client, mut socket: TcpStream) {
+    let mut buffer = Vec::new();
+    let Ok(true) = read_more(&mut socket, &mut buffer, deadline()).await else {
+        return;
+    };
+    match buffer.first() {
+        Some(4 | 5) => socks_session::serve(&client, socket, buffer).await,
+        Some(byte) if byte.is_ascii_alphabetic() => http_session::serve(&client, socket, buffer).await,
+        _ => {}
+    }
+}
+
+pub(super) fn deadline() -> tokio::time::Instant {
+    tokio::time::Instant::now() + crate::limits::PROXY_HANDSHAKE_TIMEOUT
+}
+
+/// Reads what there is; `Ok(false)` at the end.
+pub(super) async fn read_more(socket: &mut TcpStream, buffer: &mut Vec<u8>, deadline: tokio::time::Instant) -> Result<bool, ErrorKind> {
+    buffer.reserve(4096);
+    match tokio::time::timeout_at(deadline, socket.read_buf(buffer)).await {
+        Ok(Ok(count)) => Ok(count > 0),
+        Ok(Err(error)) => Err(crate::copy::socket_kind(&error)),
+        Err(_) => Err(ErrorKind::Timeout),
+    }
+}
+
+/// How long a client may take to read a refusal.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Sends last words and closes so that they arrive: what the client still sends is read, or the close would take them back.
+pub(super) async fn farewell(mut socket: TcpStream, bytes: &[u8]) {
+    let _ = tokio::time::timeout(FAREWELL, async {
+        socket.write_all(bytes).await?;
+        socket.shutdown().await?;
+        let mut rest = [0; 4096];
+        while socket.read(&mut rest).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    })
+    .await;
+}

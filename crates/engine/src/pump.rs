@@ -1,0 +1,127 @@
+//! A relay's part of an extended circuit: cells in on one side, one onion layer, cells out on the other. One task for both directions.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use anonnet_cells::CELL_LEN;
+use anonnet_errors::{ErrorKind, HasKind};
+use anonnet_relay::{BackwardPump, ForwardPump};
+use anonnet_transport::{StreamRecv, StreamSend};
+
+use crate::bandwidth::{Bandwidth, Pace};
+use crate::scratch::CellReader;
+use crate::stats::RelayStats;
+
+/// Runs that a direction processes before other tasks have their turn.
+const RUNS_PER_TURN: usize = 4;
+
+/// One direction: reads from one side only while the other side takes what it has.
+struct Direction<R, S, P> {
+    recv: CellReader<R>,
+    send: S,
+    process: P,
+    /// What the outgoing link did not take yet.
+    rest: Vec<u8>,
+    written: usize,
+    pace: Pace,
+}
+
+impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>> Direction<R, S, P> {
+    fn new(recv: CellReader<R>, send: S, process: P, bandwidth: &Arc<Bandwidth>) -> Self {
+        Self {
+            recv,
+            send,
+            process,
+            rest: Vec::new(),
+            written: 0,
+            pace: Pace::new(Arc::clone(bandwidth)),
+        }
+    }
+
+    fn write_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ErrorKind>> {
+        while let Some(rest) = self.rest.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.send.poll_write(cx, rest) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(result) => self.written += result.map_err(|error| error.kind())?,
+            }
+        }
+        if self.rest.capacity() > 0 {
+            self.rest = Vec::new();
+            self.written = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready only when the circuit is over.
+    fn poll(&mut self, cx: &mut Context<'_>, stats: &RelayStats) -> Poll<ErrorKind> {
+        for _ in 0..RUNS_PER_TURN {
+            match self.write_rest(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(kind)) => return Poll::Ready(kind),
+                Poll::Ready(Ok(())) => {}
+            }
+            if self.pace.poll_ready(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let Self {
+                recv,
+                send,
+                process,
+                rest,
+                pace,
+                ..
+            } = self;
+            let polled = recv.poll_run(cx, |run| {
+                process(run)?;
+                stats.forwarded(run.len() / CELL_LEN);
+                pace.charge(run.len());
+                // Most runs are taken at once, straight from the scratch buffer.
+                let mut at = 0;
+                while let Some(left) = run.get(at..).filter(|left| !left.is_empty()) {
+                    match send.poll_write(&mut Context::from_waker(std::task::Waker::noop()), left) {
+                        Poll::Ready(result) => at += result.map_err(|error| error.kind())?,
+                        Poll::Pending => {
+                            rest.extend_from_slice(left);
+                            break;
+                        }
+                    }
+                }
+                Ok(())
+            });
+            match polled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(kind)) => return Poll::Ready(kind),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// The two sides of an extended circuit.
+pub(crate) struct Sides<R1, S1, R2, S2> {
+    pub(crate) from_client: CellReader<R1>,
+    pub(crate) to_client: S1,
+    pub(crate) from_next: CellReader<R2>,
+    pub(crate) to_next: S2,
+}
+
+/// Pumps until one side ends; dropping the halves then tears both sides down.
+pub(crate) async fn pump<R1: StreamRecv, S1: StreamSend, R2: StreamRecv, S2: StreamSend>(
+    sides: Sides<R1, S1, R2, S2>,
+    mut forward: ForwardPump,
+    mut backward: BackwardPump,
+    bandwidth: &Arc<Bandwidth>,
+    stats: &RelayStats,
+) -> ErrorKind {
+    let away = move |run: &mut [u8]| forward.process(run).map_err(|error| error.kind());
+    let back = move |run: &mut [u8]| backward.process(run).map_err(|error| error.kind());
+    let mut away = Direction::new(sides.from_client, sides.to_next, away, bandwidth);
+    let mut back = Direction::new(sides.from_next, sides.to_client, back, bandwidth);
+    std::future::poll_fn(|cx| match back.poll(cx, stats) {
+        Poll::Ready(kind) => Poll::Ready(kind),
+        Poll::Pending => away.poll(cx, stats),
+    })
+    .await
+}

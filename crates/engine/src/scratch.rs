@@ -1,0 +1,61 @@
+//! One buffer a thread for the run of cells in hand, so that an idle circuit holds none.
+
+use std::cell::RefCell;
+use std::task::{Context, Poll, ready};
+
+use anonnet_cells::CELL_LEN;
+use anonnet_errors::{ErrorKind, HasKind};
+use anonnet_transport::StreamRecv;
+
+use crate::limits::RUN_CELLS;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; RUN_CELLS * CELL_LEN]);
+}
+
+/// The reading half of a circuit's stream: cuts what arrives into whole cells and keeps what is left of the last one.
+pub(crate) struct CellReader<R> {
+    recv: R,
+    partial: Vec<u8>,
+}
+
+impl<R: StreamRecv> CellReader<R> {
+    pub(crate) fn new(recv: R) -> Self {
+        Self { recv, partial: Vec::new() }
+    }
+
+    /// Reads what is there and gives the whole cells of it to `process`; `None` where no cell is complete yet. A FIN is the circuit's end.
+    pub(crate) fn poll_run<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        process: impl FnOnce(&mut [u8]) -> Result<T, ErrorKind>,
+    ) -> Poll<Result<Option<T>, ErrorKind>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let kept = self.partial.len();
+            let Some((head, room)) = scratch.split_at_mut_checked(kept) else {
+                return Poll::Ready(Err(ErrorKind::Internal));
+            };
+            let count = ready!(self.recv.poll_read(cx, room)).map_err(|error| error.kind())?;
+            if count == 0 {
+                return Poll::Ready(Err(ErrorKind::CircuitClosed));
+            }
+            head.copy_from_slice(&self.partial);
+            let total = kept + count;
+            let whole = total - total % CELL_LEN;
+            self.partial.clear();
+            self.partial.extend_from_slice(scratch.get(whole..total).unwrap_or_default());
+            if whole == 0 {
+                return Poll::Ready(Ok(None));
+            }
+            if self.partial.is_empty() {
+                self.partial = Vec::new();
+            }
+            process(scratch.get_mut(..whole).unwrap_or_default()).map(Some).into()
+        })
+    }
+
+    /// As [`poll_run`](Self::poll_run), for code that waits.
+    pub(crate) async fn run<T>(&mut self, mut process: impl FnMut(&mut [u8]) -> Result<T, ErrorKind>) -> Result<Option<T>, ErrorKind> {
+        std::future::poll_fn(|cx| self.poll_run(cx, &mut process)).await
+    }
+}

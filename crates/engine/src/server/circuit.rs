@@ -1,0 +1,156 @@
+//! One circuit through this relay: CREATE, then the last hop's work, then, once extended, nothing but pumping.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anonnet_cells::{Assembler, Command, write_fragments};
+use anonnet_circuit::ExtendRequest;
+use anonnet_errors::{Blame, ErrorKind, HasKind};
+use anonnet_relay::{RelayCircuit, RelayEvent};
+use anonnet_transport::{DialRole, Link, StreamKind, StreamSend, Transport};
+use tokio::time::Instant;
+
+use super::side::{RelayNote, RelaySide};
+use super::{Server, exit};
+use crate::clock::unix_seconds;
+use crate::driver::Driver;
+use crate::limits::{CREATE_TIMEOUT, EXTEND_TIMEOUT};
+use crate::pump::{Sides, pump};
+use crate::rng::os_rng;
+use crate::scratch::CellReader;
+
+/// Serves a circuit until it ends; its halves are torn down by being dropped.
+pub(super) async fn serve<T: Transport>(
+    server: Arc<Server<T>>,
+    link: T::Link,
+    send: <T::Link as Link>::Send,
+    recv: <T::Link as Link>::Recv,
+) {
+    server.stats.circuits.fetch_add(1, Ordering::Relaxed);
+    let kind = match run(&server, &link, send, recv).await {
+        Ok(kind) | Err(kind) => kind,
+    };
+    server.stats.circuits.fetch_sub(1, Ordering::Relaxed);
+    if kind.blame() == Blame::Peer {
+        server.stats.destroyed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn run<T: Transport>(
+    server: &Arc<Server<T>>,
+    link: &T::Link,
+    send: <T::Link as Link>::Send,
+    recv: <T::Link as Link>::Recv,
+) -> Result<ErrorKind, ErrorKind> {
+    let limited = !link.is_authenticated() && !server.limits.allow_handshake(link.remote_address().ip());
+    if limited {
+        server.stats.handshakes_refused.fetch_add(1, Ordering::Relaxed);
+        return Err(ErrorKind::RateLimited);
+    }
+    let (circuit, recv, out) = create(server, link, recv).await?;
+    let mut driver = Driver::new(RelaySide { circuit }, send, recv, out).with_bandwidth(&server.bandwidth);
+    let request = loop {
+        let note = match driver.note().await {
+            Ok(note) => note,
+            Err(kind) => {
+                driver.end_all(ErrorKind::CircuitClosed);
+                return Err(kind);
+            }
+        };
+        match note {
+            RelayNote::Begin { handle, host, port } => drop(tokio::spawn(exit::serve(Arc::clone(server), handle, host, port))),
+            RelayNote::Resolve { handle, name } => drop(tokio::spawn(exit::resolve(Arc::clone(server), handle, name))),
+            RelayNote::Directory { handle } => {
+                drop(tokio::spawn(super::link::serve_directory(
+                    Arc::clone(server),
+                    handle,
+                    link.remote_address(),
+                )));
+            }
+            RelayNote::Extend(request) => break request,
+        }
+    };
+    let (RelaySide { circuit }, mut send, from_client, mut out) = driver.into_parts();
+    let (reply, to_next, from_next) = tokio::time::timeout(EXTEND_TIMEOUT, extend(server, request))
+        .await
+        .map_err(|_| ErrorKind::Timeout)??;
+    let (forward, backward) = circuit.extended(&reply, &mut out).map_err(|error| error.kind())?;
+    send.write_all(&out).await.map_err(|error| error.kind())?;
+    drop((reply, out));
+    let sides = Sides {
+        from_client,
+        to_client: send,
+        from_next,
+        to_next,
+    };
+    Ok(pump(sides, forward, backward, &server.bandwidth, &server.stats).await)
+}
+
+type Created<T> = (RelayCircuit, CellReader<<<T as Transport>::Link as Link>::Recv>, Vec<u8>);
+
+/// Reads the CREATE, waits for its turn and answers it.
+async fn create<T: Transport>(server: &Arc<Server<T>>, link: &T::Link, recv: <T::Link as Link>::Recv) -> Result<Created<T>, ErrorKind> {
+    let deadline = Instant::now() + CREATE_TIMEOUT;
+    let mut circuit = RelayCircuit::new(Arc::clone(&server.rules), link.peer());
+    let mut recv = CellReader::new(recv);
+    let reading = async {
+        loop {
+            let mut request = None;
+            recv.run(|run| {
+                let mut sink = |event: RelayEvent<'_>| {
+                    if let RelayEvent::Create(bytes) = event {
+                        request = Some(bytes);
+                    }
+                };
+                circuit.receive(run, &mut sink).map_err(|error| error.kind())
+            })
+            .await?;
+            if let Some(request) = request {
+                return Ok::<_, ErrorKind>(request);
+            }
+        }
+    };
+    let request = tokio::time::timeout_at(deadline, reading).await.map_err(|_| ErrorKind::Timeout)??;
+    let turn = server.gate.enter(deadline).await.inspect_err(|_| {
+        server.stats.handshakes_refused.fetch_add(1, Ordering::Relaxed);
+    })?;
+    let (secrets, reply) = {
+        let ring = server.ring.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        anonnet_relay::handshake(&mut os_rng(), &server.node_id, &ring, unix_seconds(), &request).map_err(|error| error.kind())?
+    };
+    drop(turn);
+    server.stats.handshakes.fetch_add(1, Ordering::Relaxed);
+    let mut out = Vec::new();
+    circuit.created(&secrets, &reply, &mut out).map_err(|error| error.kind())?;
+    Ok((circuit, recv, out))
+}
+
+type Extended<T> = (
+    Vec<u8>,
+    <<T as Transport>::Link as Link>::Send,
+    CellReader<<<T as Transport>::Link as Link>::Recv>,
+);
+
+/// Opens the next hop's stream and brings its answer.
+async fn extend<T: Transport>(server: &Arc<Server<T>>, request: ExtendRequest) -> Result<Extended<T>, ErrorKind> {
+    let link = server
+        .pool
+        .get(request.node_id, request.address, DialRole::Node)
+        .await
+        .map_err(|error| error.kind())?;
+    let (mut send, recv) = link.open(StreamKind::Circuit).await.map_err(|error| error.kind())?;
+    let mut cells = Vec::new();
+    write_fragments(Command::Create, &request.handshake, &mut cells).map_err(|error| error.kind())?;
+    send.write_all(&cells).await.map_err(|error| error.kind())?;
+    let mut recv = CellReader::new(recv);
+    let mut assembler = Assembler::new(Command::Created);
+    loop {
+        let reply = recv
+            .run(|run| assembler.receive(run).map_err(|error| error.kind()))
+            .await?
+            .flatten();
+        if let Some(reply) = reply {
+            return Ok((reply, send, recv));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A relay's end of a circuit while it is the last hop, as the driver sees it.
+
+use std::collections::VecDeque;
+
+use anonnet_cells::{EndReason, Host};
+use anonnet_circuit::{ExtendRequest, HopEvent};
+use anonnet_errors::{ErrorKind, HasKind};
+use anonnet_relay::{RelayCircuit, RelayEvent};
+
+use crate::driver::{Router, Side};
+use crate::pipe::{Answer, StreamHandle};
+
+pub(super) struct RelaySide {
+    pub(super) circuit: RelayCircuit,
+}
+
+/// What the client of a circuit asks of its last hop.
+pub(super) enum RelayNote {
+    Begin { handle: StreamHandle, host: OwnedHost, port: u16 },
+    Directory { handle: StreamHandle },
+    Resolve { handle: StreamHandle, name: String },
+    Extend(ExtendRequest),
+}
+
+pub(super) enum OwnedHost {
+    Address(std::net::IpAddr),
+    Name(String),
+}
+
+impl From<Host<'_>> for OwnedHost {
+    fn from(host: Host<'_>) -> Self {
+        match host {
+            Host::V4(address) => Self::Address(address.into()),
+            Host::V6(address) => Self::Address(address.into()),
+            Host::Name(name) => Self::Name(name.to_owned()),
+        }
+    }
+}
+
+impl Side for RelaySide {
+    type Note = RelayNote;
+
+    fn receive(
+        &mut self,
+        run: &mut [u8],
+        _: &mut Vec<u8>,
+        router: &mut Router<'_>,
+        notes: &mut VecDeque<RelayNote>,
+    ) -> Result<(), ErrorKind> {
+        let mut again = false;
+        let mut sink = |event: RelayEvent<'_>| match event {
+            RelayEvent::Hop(HopEvent::Data { stream, data }) => router.data(stream, data),
+            RelayEvent::Hop(HopEvent::Credit { stream }) => router.credit(stream),
+            RelayEvent::Hop(HopEvent::Finished { stream }) => router.finished(stream),
+            RelayEvent::Hop(HopEvent::Ended { stream, reason }) => router.ended(stream, reason.kind()),
+            RelayEvent::Hop(HopEvent::Begin { stream, target }) => {
+                notes.push_back(RelayNote::Begin {
+                    handle: router.open(stream),
+                    host: target.host.into(),
+                    port: target.port,
+                });
+            }
+            RelayEvent::Hop(HopEvent::BeginDir { stream }) => notes.push_back(RelayNote::Directory {
+                handle: router.open(stream),
+            }),
+            RelayEvent::Hop(HopEvent::Resolve { stream, name }) => {
+                notes.push_back(RelayNote::Resolve {
+                    handle: router.open(stream),
+                    name: name.to_owned(),
+                });
+            }
+            RelayEvent::Hop(HopEvent::Extend(request)) => notes.push_back(RelayNote::Extend(request)),
+            RelayEvent::Create(_) => again = true,
+        };
+        self.circuit.receive(run, &mut sink).map_err(|error| error.kind())?;
+        if again { Err(ErrorKind::CircuitProtocol) } else { Ok(()) }
+    }
+
+    fn needs_flush(&mut self) -> bool {
+        self.circuit.last_hop().is_ok_and(|hop| hop.needs_flush())
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
+        self.circuit
+            .last_hop()
+            .map_err(|error| error.kind())?
+            .flush(out)
+            .map_err(|error| error.kind())
+    }
+
+    fn send(&mut self, stream: u16, data: &[u8], out: &mut Vec<u8>) -> Result<usize, ErrorKind> {
+        self.circuit
+            .last_hop()
+            .map_err(|error| error.kind())?
+            .send(stream, data, out)
+            .map_err(|error| error.kind())
+    }
+
+    fn finish(&mut self, stream: u16, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
+        self.circuit
+            .last_hop()
+            .map_err(|error| error.kind())?
+            .finish(stream, out)
+            .map_err(|error| error.kind())
+    }
+
+    fn reset(&mut self, stream: u16, reason: EndReason, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
+        self.circuit
+            .last_hop()
+            .map_err(|error| error.kind())?
+            .refuse(stream, reason, out)
+            .map_err(|error| error.kind())
+    }
+
+    fn consumed(&mut self, stream: u16, count: usize) -> Result<(), ErrorKind> {
+        self.circuit
+            .last_hop()
+            .map_err(|error| error.kind())?
+            .consumed(stream, count)
+            .map_err(|error| error.kind())
+    }
+
+    fn answer(&mut self, stream: u16, answer: Answer, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
+        let hop = self.circuit.last_hop().map_err(|error| error.kind())?;
+        match answer {
+            Answer::Connected => hop.connected(stream, out),
+            Answer::Resolved(addresses) => hop.resolved(stream, &addresses, out),
+        }
+        .map_err(|error| error.kind())
+    }
+}
