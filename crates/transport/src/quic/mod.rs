@@ -1,0 +1,289 @@
+//! The QUIC transport: quinn with raw public keys and a hybrid key exchange.
+
+mod auth;
+mod convert;
+mod incoming;
+mod kx;
+mod link;
+mod listen;
+mod settings;
+mod socket;
+mod streams;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex as StdMutex, PoisonError, atomic::Ordering},
+};
+
+use anonnet_crypto::keys::{IdentityKey, NodeId};
+use quinn::{ClientConfig, Endpoint, NoneTokenStore};
+use rustls::crypto::CryptoProvider;
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::{Instant, timeout_at},
+};
+
+use self::{
+    link::Established,
+    listen::{KnownRelays, Listener},
+    settings::{End, transport},
+    streams::{Shared, TEARDOWN},
+};
+pub use self::{
+    link::QuicLink,
+    listen::{Admission, Admit, AdmitAll},
+    streams::{QuicRecv, QuicSend},
+};
+use crate::{
+    error::TransportError,
+    limits::LinkLimits,
+    traits::{DialRole, Transport},
+};
+
+/// How a [`QuicTransport`] is set up.
+#[derive(Clone)]
+pub struct QuicConfig {
+    /// The address to listen at, and to dial from. `None`: dial only, from ephemeral ports.
+    pub bind: Option<SocketAddr>,
+    /// Needed to listen, and to dial as a node.
+    pub identity: Option<Arc<IdentityKey>>,
+    /// Asked about every connection attempt.
+    pub admission: Arc<dyn Admission>,
+    /// The limits of links.
+    pub limits: LinkLimits,
+}
+
+impl QuicConfig {
+    /// A client: dials only, has no identity.
+    pub fn client() -> Self {
+        Self {
+            bind: None,
+            identity: None,
+            admission: Arc::new(AdmitAll),
+            limits: LinkLimits::default(),
+        }
+    }
+
+    /// A node that listens at `bind` and admits everybody.
+    pub fn node(bind: SocketAddr, identity: Arc<IdentityKey>) -> Self {
+        Self {
+            bind: Some(bind),
+            identity: Some(identity),
+            ..Self::client()
+        }
+    }
+
+    /// The same with another admission.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Arc<dyn Admission>) -> Self {
+        self.admission = admission;
+        self
+    }
+}
+
+impl fmt::Debug for QuicConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicConfig")
+            .field("listens", &self.bind.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Links over QUIC. Clones are the same transport; it closes with the last of them.
+#[derive(Clone)]
+pub struct QuicTransport(Arc<Inner>);
+
+struct Inner {
+    identity: Option<Arc<IdentityKey>>,
+    limits: LinkLimits,
+    provider: Arc<CryptoProvider>,
+    known: KnownRelays,
+    endpoints: StdMutex<Endpoints>,
+    inbound: Option<Mutex<mpsc::Receiver<QuicLink>>>,
+}
+
+/// A socket per address family; a node's first is the one it listens on.
+#[derive(Default)]
+struct Endpoints {
+    v4: Option<Endpoint>,
+    v6: Option<Endpoint>,
+    closed: bool,
+}
+
+impl Endpoints {
+    fn all(&self) -> impl Iterator<Item = &Endpoint> {
+        self.v4.iter().chain(&self.v6)
+    }
+}
+
+impl fmt::Debug for QuicTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicTransport")
+            .field("listens", &self.0.inbound.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl QuicTransport {
+    /// Opens the socket, if one is asked for, and starts to listen. To be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// `Bind`; `NodeOnly` if `bind` is given without an identity.
+    pub fn bind(config: QuicConfig) -> Result<Self, TransportError> {
+        let QuicConfig {
+            bind,
+            identity,
+            admission,
+            limits,
+        } = config;
+        let known = KnownRelays::default();
+        let mut endpoints = Endpoints::default();
+        let mut inbound = None;
+        if let Some(address) = bind {
+            let identity = identity.clone().ok_or(TransportError::NodeOnly)?;
+            let server = listen::server_config(&identity, &limits)?;
+            let endpoint = socket::endpoint(address, Some(server.clone()))?;
+            let (listener, links) = Listener::new(endpoint.clone(), server, identity, admission, Arc::clone(&known), limits.clone());
+            tokio::spawn(listener.run());
+            *(if address.is_ipv4() { &mut endpoints.v4 } else { &mut endpoints.v6 }) = Some(endpoint);
+            inbound = Some(Mutex::new(links));
+        }
+        let endpoints = StdMutex::new(endpoints);
+        Ok(Self(Arc::new(Inner {
+            identity,
+            limits,
+            provider: tls::provider(),
+            known,
+            endpoints,
+            inbound,
+        })))
+    }
+
+    /// Links from these addresses are between relays and not padded. Replaces what was set before; counts for new links.
+    pub fn set_known_relays(&self, addresses: impl IntoIterator<Item = IpAddr>) {
+        *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = addresses.into_iter().collect();
+    }
+
+    /// Who we are, if anybody.
+    pub fn node_id(&self) -> Option<NodeId> {
+        self.0.identity.as_ref().map(|identity| identity.public().node_id())
+    }
+
+    /// The endpoint that reaches the address, opened now if it is the first of its family.
+    fn endpoint(&self, address: SocketAddr) -> Result<Endpoint, TransportError> {
+        let mut endpoints = self.0.lock();
+        if endpoints.closed {
+            return Err(TransportError::Closed(crate::CloseReason::Local));
+        }
+        let (slot, any): (_, IpAddr) = match address {
+            SocketAddr::V4(_) => (&mut endpoints.v4, Ipv4Addr::UNSPECIFIED.into()),
+            SocketAddr::V6(_) => (&mut endpoints.v6, Ipv6Addr::UNSPECIFIED.into()),
+        };
+        if let Some(endpoint) = slot {
+            return Ok(endpoint.clone());
+        }
+        let endpoint = socket::endpoint((any, 0).into(), None)?;
+        *slot = Some(endpoint.clone());
+        Ok(endpoint)
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Endpoints> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        let mut endpoints = self.lock();
+        endpoints.closed = true;
+        for endpoint in endpoints.all() {
+            endpoint.close(TEARDOWN, &[]);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Transport for QuicTransport {
+    type Link = QuicLink;
+
+    fn local_addr(&self) -> Result<SocketAddr, TransportError> {
+        let endpoints = self.0.lock();
+        let endpoint = endpoints.all().next().ok_or(TransportError::Address)?;
+        endpoint.local_addr().map_err(|error| TransportError::Bind(error.kind()))
+    }
+
+    async fn dial(&self, node_id: NodeId, address: SocketAddr, role: DialRole) -> Result<QuicLink, TransportError> {
+        let ip = address.ip();
+        if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
+            return Err(TransportError::Address);
+        }
+        let (end, identity) = match (role, &self.0.identity) {
+            (DialRole::Client, _) => (End::ClientDial, None),
+            (DialRole::Node, Some(identity)) => (End::NodeDial, Some(identity)),
+            (DialRole::Node, None) => return Err(TransportError::NodeOnly),
+        };
+        let deadline = Instant::now() + self.0.limits.dial_deadline;
+        let (tls, refused) = tls::client(node_id, Arc::clone(&self.0.provider))?;
+        let mut config = ClientConfig::new(Arc::new(tls));
+        config
+            .transport_config(transport(end, &self.0.limits))
+            .token_store(Arc::new(NoneTokenStore))
+            .version(1);
+        let connecting = self
+            .endpoint(address)?
+            .connect_with(config, address, tls::SERVER_NAME)
+            .map_err(|error| convert::connect_error(&error))?;
+        let connection = match timeout_at(deadline, connecting).await {
+            Err(_) => return Err(TransportError::Unreachable),
+            Ok(Err(error)) => return Err(convert::dial_error(&error, refused.load(Ordering::Acquire))),
+            Ok(Ok(connection)) => connection,
+        };
+        let control = match identity {
+            None => None,
+            Some(identity) => match timeout_at(deadline, auth::dial(&connection, identity)).await {
+                Ok(Ok(control)) => Some(control),
+                Ok(Err(error)) => {
+                    connection.close(TEARDOWN, &[]);
+                    return Err(error);
+                }
+                Err(_) => {
+                    connection.close(TEARDOWN, &[]);
+                    return Err(TransportError::Timeout);
+                }
+            },
+        };
+        let established = Established {
+            peer: Some(node_id),
+            inbound: false,
+            control,
+            first: None,
+            permit: None,
+        };
+        Ok(QuicLink::new(connection, Shared::new(), established, &self.0.limits))
+    }
+
+    async fn accept(&self) -> Option<QuicLink> {
+        self.0.inbound.as_ref()?.lock().await.recv().await
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+
+    async fn closed(&self) {
+        let endpoints: Vec<_> = self.0.lock().all().cloned().collect();
+        for endpoint in endpoints {
+            endpoint.wait_idle().await;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! quinn's options, each set on purpose.
+
+use std::{sync::Arc, time::Duration};
+
+use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use crate::{
+    limits::{
+        CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, FIRST_STREAMS, IDLE_TIMEOUT, KEEP_ALIVE, KEEP_ALIVE_JITTER, LinkLimits,
+        NODE_SEND_WINDOW, STREAM_WINDOW, streams_for,
+    },
+    random,
+};
+
+/// Packets a peer may receive before it must acknowledge: acknowledgements are as large as data where packets are padded.
+const ACK_THRESHOLD: u32 = 20;
+
+/// The longest an acknowledgement may wait for that many packets.
+const ACK_DELAY: Duration = Duration::from_millis(10);
+
+/// What both ends of a link between nodes may find out that the path carries in one packet.
+const NODE_UDP_PAYLOAD_MOST: u16 = 1_452;
+
+/// Which of the four ends of a link this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// A client's end of a link to its guard.
+    ClientDial,
+    /// The listener's end of a link whose source is not a known relay.
+    ClientAccept,
+    /// The dialling node's end.
+    NodeDial,
+    /// The listener's end of a link from a known relay.
+    NodeAccept,
+}
+
+/// The connection window with which a link's streams, all paused, do not block one more.
+pub(crate) fn link_window(circuits: u32) -> VarInt {
+    VarInt::from_u64(u64::from(streams_for(circuits).saturating_add(1)) * u64::from(STREAM_WINDOW)).unwrap_or(VarInt::MAX)
+}
+
+/// The options for one end. Made anew for each dial: the keep-alive is drawn from its range.
+pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    let circuits = match end {
+        End::ClientDial | End::ClientAccept | End::NodeAccept => limits.client_circuits,
+        End::NodeDial => limits.node_circuits,
+    };
+    // It grows with use; a client serves nothing.
+    let streams = if end == End::ClientDial {
+        0
+    } else {
+        FIRST_STREAMS.min(streams_for(circuits))
+    };
+    config
+        .max_concurrent_bidi_streams(streams.into())
+        .max_concurrent_uni_streams(0u32.into())
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(link_window(circuits))
+        .send_fairness(true)
+        .datagram_receive_buffer_size(None)
+        .datagram_send_buffer_size(0)
+        .crypto_buffer_size(CRYPTO_BUFFER)
+        .allow_spin(false)
+        .enable_segmentation_offload(true)
+        .max_idle_timeout(Some(idle_timeout(limits)));
+    if matches!(end, End::ClientDial | End::NodeDial) {
+        let least = limits.keep_alive.saturating_sub(KEEP_ALIVE_JITTER.min(limits.keep_alive / 2));
+        let spread = (KEEP_ALIVE_JITTER * 2).min(limits.keep_alive);
+        config.keep_alive_interval(Some(random::jitter(least, spread)));
+    }
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(ACK_THRESHOLD.into()).max_ack_delay(Some(ACK_DELAY));
+    config.ack_frequency_config(Some(acks));
+    match end {
+        End::ClientDial | End::ClientAccept => {
+            config
+                .send_window(CLIENT_SEND_WINDOW)
+                .initial_mtu(CLIENT_UDP_PAYLOAD)
+                .min_mtu(CLIENT_UDP_PAYLOAD)
+                .mtu_discovery_config(None)
+                .pad_to_mtu(true);
+        }
+        End::NodeDial | End::NodeAccept => {
+            let mut discovery = MtuDiscoveryConfig::default();
+            discovery.upper_bound(NODE_UDP_PAYLOAD_MOST);
+            config
+                .send_window(NODE_SEND_WINDOW)
+                .mtu_discovery_config(Some(discovery))
+                .pad_to_mtu(false);
+        }
+    }
+    Arc::new(config)
+}
+
+fn idle_timeout(limits: &LinkLimits) -> IdleTimeout {
+    IdleTimeout::try_from(limits.idle_timeout).unwrap_or_else(|_| VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32).into())
+}
+
+// A single lost keep-alive must not end a link.
+const _: () = assert!(KEEP_ALIVE.as_millis() + KEEP_ALIVE_JITTER.as_millis() < IDLE_TIMEOUT.as_millis());
+
+#[cfg(test)]
+mod tests {
+    use super::{End, link_window, transport};
+    use crate::limits::{LinkLimits, MAX_CLIENT_CIRCUITS, STREAM_WINDOW, streams_for};
+
+    #[test]
+    fn paused_streams_never_fill_the_link() {
+        assert!(link_window(MAX_CLIENT_CIRCUITS).into_inner() > u64::from(streams_for(MAX_CLIENT_CIRCUITS)) * u64::from(STREAM_WINDOW));
+        assert!(link_window(u32::MAX).into_inner() > 0);
+    }
+
+    #[test]
+    fn the_options_are_those_of_the_protocol() {
+        let limits = LinkLimits::default();
+        let text = |end| format!("{:?}", transport(end, &limits));
+        for end in [End::ClientDial, End::ClientAccept, End::NodeDial, End::NodeAccept] {
+            let text = text(end);
+            assert!(text.contains("max_concurrent_uni_streams: 0,"), "{text}");
+            assert!(text.contains("allow_spin: false"));
+            assert!(text.contains("stream_receive_window: 131072"));
+            assert!(text.contains("datagram_receive_buffer_size: None"));
+            assert!(text.contains("ack_eliciting_threshold: 20"));
+            let padded = matches!(end, End::ClientDial | End::ClientAccept);
+            assert_eq!(text.contains("pad_to_mtu: true"), padded);
+            assert_eq!(text.contains("mtu_discovery_config: None"), padded);
+            let dials = matches!(end, End::ClientDial | End::NodeDial);
+            assert_eq!(text.contains("keep_alive_interval: None"), !dials);
+        }
+        assert!(text(End::ClientDial).contains("max_concurrent_bidi_streams: 0,"));
+        for end in [End::ClientAccept, End::NodeAccept, End::NodeDial] {
+            assert!(text(end).contains("max_concurrent_bidi_streams: 64,"));
+        }
+    }
+}
