@@ -299,7 +299,7 @@ export class DhtNode {
 
   #failed(nodeId: string, gone: boolean): void {
     const newcomer = this.table.failed(nodeId, gone)
-    if (newcomer) void this.#meet(newcomer)
+    if (newcomer) void this.#introduce(newcomer)
   }
 
   /** Stores around the record's key, on every path: hostile nodes close to it are not all that have it. Returns how many took it. */

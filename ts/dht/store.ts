@@ -165,7 +165,8 @@ export class RecordStore {
     readonly isFar: (key: string) => boolean,
     room: StoreRoom = { records: MAX_STORED_RECORDS, bytes: MAX_STORED_BYTES }
   ) {
-    const share = (percent: number) => new Pool({ records: (room.records * percent) / 100, bytes: (room.bytes * percent) / 100 })
+    const share = (percent: number) =>
+      new Pool({ records: Math.floor((room.records * percent) / 100), bytes: Math.floor((room.bytes * percent) / 100) })
     this.#pools = { data: share(CLASS_SHARE_PERCENT.data), node: share(CLASS_SHARE_PERCENT.node) }
   }
 
