@@ -79,26 +79,26 @@ export function coverRequests(draft: Draft): void {
       else if (build.group === undefined && !taken.has(build.id)) free ??= build
     }
     if (found) continue
-    // The one that is suspect may share what is broken with builds that went before: it gets its own, elsewhere.
-    const suspect = request.attached === undefined ? undefined : draft.circuits.get(request.attached.circuit)
-    if (free !== undefined && suspect === undefined) {
+    // A build that was begun for nobody may go through what is broken: who is on a suspect circuit gets one of its own, elsewhere.
+    if (free !== undefined && request.attached === undefined) {
       taken.add(free.id)
       draft.builds.set(free.id, { ...free, group: request.group })
       draft.supplyChanged = true
       continue
     }
     if (!makeRoom(draft)) return
-    startFor(draft, request, [suspect?.path])
+    startFor(draft, request, [])
   }
 }
 
 function startFor(draft: Draft, request: PoolRequest, beside: readonly (CircuitPath | undefined)[]): void {
+  const suspect = request.attached === undefined ? undefined : draft.circuits.get(request.attached.circuit)
   const path: PathRequest = {
     kind: request.kind,
     target: request.target,
     exit: request.exit,
     ports: request.kind === 'exit' ? portsOfGroup(draft, request) : undefined,
-    avoid: avoidList(draft, request, beside)
+    avoid: avoidList(draft, request, [suspect?.path, ...beside])
   }
   draft.startBuild(path, request.group, buildTimeoutMs(draft))
 }
