@@ -4,7 +4,7 @@ use crate::error::{CircuitError, StreamError, Violation};
 use crate::event::{Event, StreamId};
 use crate::limits::MAX_HOPS;
 use crate::mux::{Mux, MuxEvent, Side};
-use crate::seal::Seal;
+use crate::seal::{Seal, not_empty};
 use anonnet_cells::{
     Assembler, BODY_LEN, BodyWriter, Cell, CellError, Command, EndReason, Extend, Kind, MAX_TARGET_LEN, Message, Messages, Reassembly,
     Target, append, cells, check_name, split, write_fragments,
@@ -312,7 +312,7 @@ fn open<'a>(layers: &mut [ClientLayer<BODY_LEN>], cell: &'a mut Cell) -> Result<
     match client_receive(layers, parts.command as u8, parts.tag, parts.body) {
         None => Err(Violation::Unrecognised.into()),
         Some(hop) if hop + 1 != layers.len() => Err(Violation::WrongHop.into()),
-        Some(_) => Ok(parts.body),
+        Some(_) => not_empty(parts.body),
     }
 }
 

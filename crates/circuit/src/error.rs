@@ -37,6 +37,8 @@ pub enum Violation {
     WrongHop,
     /// A cell while none may come.
     Unexpected,
+    /// A cell without a message: it could only be a mark.
+    EmptyCell,
 }
 
 /// Ends the circuit.

@@ -4,7 +4,7 @@ use crate::error::{CircuitError, StreamError, Violation};
 use crate::event::{ExtendRequest, HopEvent, StreamId};
 use crate::limits::MAX_RELAY_EARLY;
 use crate::mux::{Mux, MuxEvent, Side};
-use crate::seal::Seal;
+use crate::seal::{Seal, not_empty};
 use anonnet_cells::{
     BODY_LEN, Body, BodyWriter, Cell, CellError, Command, EndReason, Extend, Kind, MAX_DATA, Message, Messages, Reassembly, append, cells,
     split,
@@ -86,13 +86,14 @@ impl LastHop {
         if !self.layers.forward.forward(parts.command as u8, parts.tag, parts.body) {
             return Err(Violation::Unrecognised.into());
         }
+        let body = not_empty(parts.body)?;
         if early {
-            return self.extend(parts.body, sink);
+            return self.extend(body, sink);
         }
         if self.parts.is_open() {
             return Err(CellError::Interrupted.into());
         }
-        for message in Messages::new(parts.body) {
+        for message in Messages::new(body) {
             let message = message?;
             self.mux.receive(&message, &mut |event| {
                 sink(match event {

@@ -1,5 +1,6 @@
-//! Putting the onion layers on what leaves this end.
+//! Putting the onion layers on what leaves this end, and looking at what came out of them.
 
+use crate::error::{CircuitError, Violation};
 use anonnet_cells::{BODY_LEN, Body, Command, TAG_LEN};
 use anonnet_crypto::cgo::{ClientLayer, RelayLayer, client_originate};
 
@@ -22,5 +23,15 @@ impl Seal for RelayLayer<BODY_LEN> {
     #[inline]
     fn seal(&mut self, command: Command, tag: &mut [u8; TAG_LEN], body: &mut Body) {
         self.originate(command as u8, tag, body);
+    }
+}
+
+/// A recognised body, which must hold a message: nobody has a reason to send padding alone.
+#[inline]
+pub(crate) fn not_empty(body: &Body) -> Result<&Body, CircuitError> {
+    if body.first() == Some(&0) {
+        Err(Violation::EmptyCell.into())
+    } else {
+        Ok(body)
     }
 }

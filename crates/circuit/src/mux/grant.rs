@@ -117,7 +117,8 @@ mod tests {
         let mut receiving = Receiving::new();
         let mut windows = Vec::new();
         for _ in 0..20 {
-            take(&mut receiving, receiving.window / 2);
+            let half = receiving.window / 2;
+            take(&mut receiving, half);
             receiving.grant(ALONE).unwrap();
             windows.push(receiving.outstanding());
         }
@@ -151,7 +152,8 @@ mod tests {
         let grant = |pool| {
             let mut receiving = Receiving::new();
             for _ in 0..10 {
-                take(&mut receiving, receiving.window / 2);
+                let half = receiving.window / 2;
+                take(&mut receiving, half);
                 receiving.grant(pool);
             }
             receiving.window
