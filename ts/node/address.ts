@@ -103,8 +103,8 @@ export function joinAddress(ip: string, port: number): string {
 
 function parseKey(key: string | Uint8Array): Uint8Array {
   if (typeof key === 'string') {
-    if (/^[0-9a-f]{64}$/i.test(key)) return Buffer.from(key, 'hex')
-    if (/^[\w-]{43}$/.test(key)) return Buffer.from(key, 'base64url')
+    if (/^[0-9a-f]{64}$/i.test(key)) return Uint8Array.from(Buffer.from(key, 'hex'))
+    if (/^[\w-]{43}$/.test(key)) return Uint8Array.from(Buffer.from(key, 'base64url'))
   } else if (key instanceof Uint8Array && key.length === 32) {
     return Uint8Array.from(key)
   }
