@@ -101,6 +101,10 @@ export function probed(draft: Draft, id: number, alive: boolean): void {
     return
   }
   const { sinceMs } = circuit.probe
+  // That it was silent may be this machine's load: the requests on it are moved, and that is not an attempt that failed.
+  for (const request of [...draft.requests.values()]) {
+    if (request.attached?.circuit === id) draft.requests.set(request.id, { ...request, attempts: request.attempts - 1 })
+  }
   draft.endCircuit(id)
   avoidRelay(draft, circuit.path[1])
   avoidRelay(draft, circuit.path[2])
