@@ -11,7 +11,9 @@ use crate::bytes::hex;
 #[napi(object, object_from_js = false)]
 #[derive(Default)]
 pub struct NativeEvent {
-    #[napi(ts_type = "'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'streamEnded'")]
+    #[napi(
+        ts_type = "'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded'"
+    )]
     pub r#type: &'static str,
     pub op: Option<u32>,
     pub bytes: Option<Buffer>,
@@ -35,6 +37,7 @@ pub struct NativeEvent {
     pub password: Option<String>,
     pub client: Option<String>,
     pub literal: Option<bool>,
+    pub again: Option<u32>,
 }
 
 impl From<Event> for NativeEvent {
@@ -124,6 +127,7 @@ impl From<ProxyRequestEvent> for NativeEvent {
             password: request.password.map(|password| isolation(&password)),
             client: Some(request.client.to_string()),
             literal: Some(request.literal),
+            again: request.again,
             ..Self::default()
         }
     }

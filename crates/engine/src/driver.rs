@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use anonnet_cells::EndReason;
-use anonnet_errors::{ErrorKind, HasKind};
+use anonnet_errors::ErrorKind;
 use anonnet_transport::{StreamRecv, StreamSend};
 
 use crate::bandwidth::{Bandwidth, Pace};
 use crate::limits::{CIRCUIT_OUT_HIGH_WATER_BYTES, STREAM_TURN_BYTES};
 use crate::pipe::{Answer, Mailbox, Pipe, StreamHandle};
-use crate::scratch::CellReader;
+use crate::scratch::{CellReader, circuit_kind};
 
 /// Runs that a circuit processes before other tasks have their turn.
 const RUNS_PER_TURN: usize = 4;
@@ -101,6 +101,8 @@ impl Router<'_> {
     }
 
     pub(crate) fn finished(&mut self, stream: u16) {
+        // Its last bytes first: an edge on another thread must not see the end without them.
+        self.put_back();
         if let Some(entry) = self.streams.entries.get_mut(&stream) {
             entry.far_finished = true;
             entry.pipe.inbound().finished = true;
@@ -212,6 +214,10 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
     /// Works until there is something for the owner, or the circuit is over.
     pub(crate) fn poll_note(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Note, ErrorKind>> {
         for _ in 0..RUNS_PER_TURN {
+            // Before anything more is read: a peer must not make more of them wait than one run of cells can hold.
+            if let Some(note) = self.notes.pop_front() {
+                return Poll::Ready(Ok(note));
+            }
             if self.pace.as_mut().is_some_and(|pace| pace.poll_ready(cx).is_pending()) {
                 return Poll::Pending;
             }
@@ -378,7 +384,7 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
             match self.send.poll_write(cx, rest) {
                 Poll::Pending => return Ok(progress),
                 Poll::Ready(result) => {
-                    let count = result.map_err(|error| error.kind())?;
+                    let count = result.map_err(circuit_kind)?;
                     self.written += count;
                     if let Some(pace) = &mut self.pace {
                         pace.charge(count);

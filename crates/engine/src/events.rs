@@ -53,6 +53,8 @@ pub struct ProxyRequestEvent {
     pub client: SocketAddr,
     /// The client gave an address instead of a name.
     pub literal: bool,
+    /// The request of the try before this one, where that one's circuit failed.
+    pub again: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,17 @@ pub enum Event {
         body: Vec<u8>,
     },
     ProxyRequest(ProxyRequestEvent),
+    /// The far end has accepted the stream of a proxied request.
+    ProxyConnected {
+        request: u32,
+        circuit: u32,
+    },
+    /// A try to open the stream of a proxied request failed.
+    ProxyFailed {
+        request: u32,
+        circuit: u32,
+        kind: ErrorKind,
+    },
     StreamEnded {
         circuit: u32,
         kind: Option<ErrorKind>,

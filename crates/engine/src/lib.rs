@@ -22,6 +22,8 @@ mod scratch;
 mod server;
 mod stats;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use events::{Event, EventQueue, Failure, OpId, OpValue, ProxyProtocol, ProxyRequestEvent};
 pub use node::{CircuitSnapshot, LinkSnapshot, Node, NodeOptions, PathHop, Peer, ProxySnapshot, Snapshot, StoredAt};

@@ -9,7 +9,7 @@ use anonnet_relay::{BackwardPump, ForwardPump};
 use anonnet_transport::{StreamRecv, StreamSend};
 
 use crate::bandwidth::{Bandwidth, Pace};
-use crate::scratch::CellReader;
+use crate::scratch::{CellReader, circuit_kind};
 use crate::stats::RelayStats;
 
 /// Runs that a direction processes before other tasks have their turn.
@@ -42,7 +42,7 @@ impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>>
         while let Some(rest) = self.rest.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.send.poll_write(cx, rest) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(result) => self.written += result.map_err(|error| error.kind())?,
+                Poll::Ready(result) => self.written += result.map_err(circuit_kind)?,
             }
         }
         if self.rest.capacity() > 0 {
@@ -79,7 +79,7 @@ impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>>
                 let mut at = 0;
                 while let Some(left) = run.get(at..).filter(|left| !left.is_empty()) {
                     match send.poll_write(&mut Context::from_waker(std::task::Waker::noop()), left) {
-                        Poll::Ready(result) => at += result.map_err(|error| error.kind())?,
+                        Poll::Ready(result) => at += result.map_err(circuit_kind)?,
                         Poll::Pending => {
                             rest.extend_from_slice(left);
                             break;

@@ -5,12 +5,21 @@ use std::task::{Context, Poll, ready};
 
 use anonnet_cells::CELL_LEN;
 use anonnet_errors::{ErrorKind, HasKind};
-use anonnet_transport::StreamRecv;
+use anonnet_transport::{StreamRecv, TransportError};
 
 use crate::limits::RUN_CELLS;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; RUN_CELLS * CELL_LEN]);
+}
+
+/// What an error of a circuit's link stream means: whoever resets it ends the circuit, and breaks no rule with that.
+pub(crate) fn circuit_kind(error: TransportError) -> ErrorKind {
+    if error == TransportError::StreamReset {
+        ErrorKind::CircuitClosed
+    } else {
+        error.kind()
+    }
 }
 
 /// The reading half of a circuit's stream: cuts what arrives into whole cells and keeps what is left of the last one.
@@ -35,7 +44,7 @@ impl<R: StreamRecv> CellReader<R> {
             let Some((head, room)) = scratch.split_at_mut_checked(kept) else {
                 return Poll::Ready(Err(ErrorKind::Internal));
             };
-            let count = ready!(self.recv.poll_read(cx, room)).map_err(|error| error.kind())?;
+            let count = ready!(self.recv.poll_read(cx, room)).map_err(circuit_kind)?;
             if count == 0 {
                 return Poll::Ready(Err(ErrorKind::CircuitClosed));
             }

@@ -56,9 +56,9 @@ impl Client {
     /// Asks for a circuit and opens the stream on it; on another one where a circuit failed before the far end had answered.
     pub(super) async fn open(&self, wish: &Wish) -> Result<Opened, ErrorKind> {
         self.attach.stats.requests.fetch_add(1, Ordering::Relaxed);
-        let mut attempt = 1;
+        let (mut attempt, mut again) = (1, None);
         let result = loop {
-            match self.try_open(wish).await {
+            match self.try_open(wish, &mut again).await {
                 Err(kind) if attempt < PROXY_ATTEMPTS_MAX && kind.retry() == Retry::Now && kind != ErrorKind::StreamReset => attempt += 1,
                 result => break result,
             }
@@ -69,7 +69,7 @@ impl Client {
         result
     }
 
-    async fn try_open(&self, wish: &Wish) -> Result<Opened, ErrorKind> {
+    async fn try_open(&self, wish: &Wish, again: &mut Option<u32>) -> Result<Opened, ErrorKind> {
         let (request, chosen) = self.attach.pending.ask().ok_or(ErrorKind::ResourceLimit)?;
         self.attach.events.push(Event::ProxyRequest(ProxyRequestEvent {
             request,
@@ -82,6 +82,7 @@ impl Client {
             password: wish.password.clone(),
             client: self.remote,
             literal: wish.literal,
+            again: again.replace(request),
         }));
         let Ok(Ok(choice)) = tokio::time::timeout(PROXY_ATTACH_TIMEOUT, chosen).await else {
             self.attach.pending.forget(request);
@@ -100,9 +101,14 @@ impl Client {
         let opened = tokio::time::timeout(PROXY_CONNECT_TIMEOUT, opened)
             .await
             .unwrap_or(Err(ErrorKind::Timeout));
-        if let Err(kind) = &opened {
-            self.ended(circuit, Err(*kind));
-        }
+        self.attach.events.push(match &opened {
+            Ok(_) => Event::ProxyConnected { request, circuit },
+            Err(kind) => Event::ProxyFailed {
+                request,
+                circuit,
+                kind: *kind,
+            },
+        });
         opened
     }
 
