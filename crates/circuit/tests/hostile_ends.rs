@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use anonnet_cells::{
-    BODY_LEN, Body, BodyWriter, CELL_LEN, CellError, Command, Extend, Kind, MAX_DATA, Message, append, cells, split, write_fragments,
+    Assembler, BODY_LEN, Body, BodyWriter, CELL_LEN, CellError, Command, Extend, Kind, MAX_DATA, Message, append, cells, split,
+    write_fragments,
 };
 use anonnet_circuit::limits::{INITIAL_WINDOW, MAX_HOPS, MAX_RELAY_EARLY};
 use anonnet_circuit::{CircuitError, ClientCircuit, Event, Hop, HopEvent, LastHop, StreamError, Violation};
@@ -69,7 +70,7 @@ impl HostileHop {
         let mut client = ClientCircuit::new(path).unwrap();
         let mut out = Vec::new();
         client.start(&mut rng, &mut out).unwrap();
-        let mut assembler = anonnet_cells::Assembler::new(Command::Create);
+        let mut assembler = Assembler::new(Command::Create);
         let request = assembler.receive(&out).unwrap().unwrap();
         let (secrets, reply) = relay_respond(&mut rng, &first.node_id, &ring, 0, &request, |_| Vec::new()).unwrap();
         let mut hostile = Self {
@@ -376,6 +377,52 @@ fn attack_12_sequence_numbers_out_of_order_end_the_circuit() {
         );
         assert_eq!(hostile.hop.open_streams(), 0);
     }
+}
+
+#[test]
+fn a_cell_of_an_inner_hop_ends_the_circuit_once_there_is_another() {
+    let mut rng = ChaCha20Rng::seed_from_u64(9);
+    let ((first, ring), (second, second_ring)) = (hop(&mut rng), hop(&mut rng));
+    let mut client = ClientCircuit::new(vec![first.clone(), second.clone()]).unwrap();
+    let (mut run, mut out, mut ready) = (Vec::new(), Vec::new(), false);
+    client.start(&mut rng, &mut run).unwrap();
+    let request = Assembler::new(Command::Create).receive(&run).unwrap().unwrap();
+    let (secrets, reply) = relay_respond(&mut rng, &first.node_id, &ring, 0, &request, |_| Vec::new()).unwrap();
+    run.clear();
+    write_fragments(Command::Created, &reply, &mut run).unwrap();
+    client.receive(&mut run, &mut rng, &mut out, &mut |_| {}).unwrap();
+
+    // The first relay extends by its own code, and its layer goes on as the test's.
+    let (mut last, mut extend) = (LastHop::new(&secrets), None);
+    last.receive(&mut out, &mut |event| match event {
+        HopEvent::Extend(request) => extend = Some(request),
+        event => panic!("{event:?}"),
+    })
+    .unwrap();
+    let (_, reply) = relay_respond(&mut rng, &second.node_id, &second_ring, 0, &extend.unwrap().handshake, |_| {
+        Vec::new()
+    })
+    .unwrap();
+    run.clear();
+    let mut layers = last.extended(&reply, &mut run).unwrap();
+    assert_eq!((layers.early, run.len()), (2, 2 * CELL_LEN));
+    client
+        .receive(&mut run, &mut rng, &mut out, &mut |event| ready |= matches!(event, Event::Ready))
+        .unwrap();
+    assert!(ready && client.is_ready() && client.can_open());
+
+    let stream = client.begin_dir(&mut out).unwrap();
+    run.clear();
+    append::<_, CellError>(&mut run, Command::Relay, |tag, content| {
+        *content = body(&[message(Kind::Connected, stream, 1, &[])]);
+        layers.backward.originate(Command::Relay as u8, tag, content);
+        Ok(())
+    })
+    .unwrap();
+    let error = client
+        .receive(&mut run, &mut rng, &mut out, &mut |event| panic!("{event:?}"))
+        .unwrap_err();
+    assert_eq!(error, violation(Violation::WrongHop));
 }
 
 #[test]

@@ -20,7 +20,10 @@ pub struct RelayRules {
 impl RelayRules {
     /// Whether this relay, reached from `previous` if that is a relay, extends a circuit so.
     pub fn check(&self, request: &ExtendRequest, previous: Option<&NodeId>) -> Result<(), ExtendFault> {
-        if request.node_id == self.node_id || self.addresses.contains(&request.address) {
+        // One address has two forms where IPv4 is mapped into IPv6.
+        let same =
+            |own: &SocketAddr| own.port() == request.address.port() && own.ip().to_canonical() == request.address.ip().to_canonical();
+        if request.node_id == self.node_id || self.addresses.iter().any(same) {
             return Err(ExtendFault::ToSelf);
         }
         if previous == Some(&request.node_id) {
@@ -59,6 +62,8 @@ mod tests {
         let check = |rules: &RelayRules, id, address| rules.check(&request(id, address), Some(&previous));
         assert_eq!(check(&rules, 1, "8.8.8.8:1"), Err(ExtendFault::ToSelf));
         assert_eq!(check(&rules, 3, "9.9.9.9:443"), Err(ExtendFault::ToSelf));
+        assert_eq!(check(&rules, 3, "[::ffff:9.9.9.9]:443"), Err(ExtendFault::ToSelf));
+        assert_eq!(check(&rules, 3, "9.9.9.9:444"), Ok(()));
         assert_eq!(check(&rules, 2, "8.8.8.8:1"), Err(ExtendFault::ToPrevious));
         for address in [
             "127.0.0.1:1",

@@ -290,8 +290,8 @@ fn attack_08_padding_and_kinds_that_are_none_end_the_circuit_wherever_they_come_
 }
 
 #[test]
-fn a_message_of_a_hop_that_is_not_the_last_ends_the_circuit() {
-    // The middle relay answers a second time, as if it were still the last.
+fn a_relay_cannot_answer_for_the_next() {
+    // The middle relay does not extend; it makes up the third one's reply.
     let mut chain = Chain::with(20, 3, true, |path| path);
     chain.start();
     let mut twice = None;
@@ -307,7 +307,6 @@ fn a_message_of_a_hop_that_is_not_the_last_ends_the_circuit() {
     let Some(Stage::Circuit(circuit)) = twice else {
         panic!("no circuit")
     };
-    // Its reply is not that of the third relay: the client's handshake with that one fails.
     circuit.extended(&[1; 1180], &mut chain.backward[1]).unwrap();
     chain.relay_back(0);
     chain.client_in();

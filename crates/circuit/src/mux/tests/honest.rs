@@ -285,6 +285,29 @@ fn credit_of_one_circuit_reaches_its_limit_and_stays_there() {
 }
 
 #[test]
+fn an_ordinary_end_takes_three_messages_and_each_side_sees_it_once() {
+    for crossing in [false, true] {
+        let mut pair = Pair::new();
+        let stream = pair.begin().unwrap();
+        pair.settle();
+        pair.connect_all();
+        pair.settle();
+        let (client, hop) = (pair.client.mux.sent_seq, pair.hop.mux.sent_seq);
+        pair.client.mux.finish(&mut Plain, stream, &mut pair.client.out).unwrap();
+        if !crossing {
+            pair.settle();
+        }
+        pair.hop.mux.finish(&mut Plain, stream, &mut pair.hop.out).unwrap();
+        pair.settle();
+        // Each side's last word, and one END Done, or two that crossed.
+        let ends = (pair.client.mux.sent_seq - client, pair.hop.mux.sent_seq - hop);
+        assert_eq!(ends, (2, 1 + u32::from(crossing)));
+        assert!(pair.client.mux.table.is_none() && pair.hop.mux.table.is_none());
+        assert!(pair.client.apps[&stream].heard_finished && pair.hop.apps[&stream].heard_finished);
+    }
+}
+
+#[test]
 fn windows_are_state_and_share_a_cell() {
     let mut pair = Pair::new();
     let streams: Vec<_> = (0..30).map(|_| pair.begin().unwrap()).collect();
