@@ -236,7 +236,9 @@ impl Node {
         }
         let inner = Arc::clone(&self.inner);
         let path = path.iter().map(|hop| (NodeId(hop.node), hop.onion_key, hop.address)).collect();
-        self.inner.operations.start(op, async move {
+        let unmaking = self.clone();
+        let unmake = move |circuit| _ = unmaking.close_circuit(circuit);
+        let work = async move {
             let id = inner.new_id();
             let weak = Arc::downgrade(&inner);
             let ended = Box::new(move |kind| {
@@ -253,7 +255,8 @@ impl Node {
                 number: Some(id),
                 ..OpValue::default()
             })
-        })
+        };
+        self.inner.operations.start_making(op, work, unmake)
     }
 
     /// Closes a circuit and all its streams; `false` where there is none.
@@ -267,7 +270,9 @@ impl Node {
     pub fn listen_proxy(&self, op: OpId, address: SocketAddr) -> Result<(), ErrorKind> {
         self.check_open()?;
         let inner = Arc::clone(&self.inner);
-        self.inner.operations.start(op, async move {
+        let unmaking = self.clone();
+        let unmake = move |listener| _ = unmaking.close_proxy(listener);
+        let work = async move {
             let id = inner.new_id();
             let (bound, task) = listen(inner.attach.clone(), id, address).await?;
             lock(&inner.proxies).insert(id, task);
@@ -276,7 +281,8 @@ impl Node {
                 number: Some(id),
                 bytes: None,
             })
-        })
+        };
+        self.inner.operations.start_making(op, work, unmake)
     }
 
     /// Closes a proxy and its clients' connections.

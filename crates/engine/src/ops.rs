@@ -34,6 +34,15 @@ impl Operations {
     where
         F: Future<Output = Result<OpValue, Failure>> + Send + 'static,
     {
+        self.start_making(op, work, |_| {})
+    }
+
+    /// As [`start`](Self::start), for an operation that makes something with a number: `unmake` is called with it where the operation was
+    /// cancelled at the last moment, so that nobody would ever hear of it.
+    pub(crate) fn start_making<F>(&self, op: OpId, work: F, unmake: impl FnOnce(u32) + Send + 'static) -> Result<(), ErrorKind>
+    where
+        F: Future<Output = Result<OpValue, Failure>> + Send + 'static,
+    {
         {
             let mut running = lock(&self.running);
             if running.len() >= OPERATIONS_MAX {
@@ -47,7 +56,9 @@ impl Operations {
         let this = self.clone();
         let task = self.runtime.spawn(async move {
             let result = work.await;
-            this.answer(op, result);
+            if let Err(Ok(OpValue { number: Some(number), .. })) = this.answer(op, result) {
+                unmake(number);
+            }
         });
         // Where the task was faster, its entry is gone already.
         if let Some(entry) = lock(&self.running).get_mut(&op) {
@@ -56,10 +67,13 @@ impl Operations {
         Ok(())
     }
 
-    fn answer(&self, op: OpId, result: Result<OpValue, Failure>) {
-        if lock(&self.running).remove(&op).is_some() {
-            self.events.push(Event::OpDone { op, result });
+    /// Gives the result back where nobody waits for it any more.
+    fn answer(&self, op: OpId, result: Result<OpValue, Failure>) -> Result<(), Result<OpValue, Failure>> {
+        if lock(&self.running).remove(&op).is_none() {
+            return Err(result);
         }
+        self.events.push(Event::OpDone { op, result });
+        Ok(())
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
@@ -115,6 +129,19 @@ mod tests {
             })
             .unwrap();
         operations.start(3, std::future::pending()).unwrap();
+        // Cancelled when its work was done and its answer not yet given.
+        let (late, unmade) = (operations.clone(), Arc::new(Mutex::new(Vec::new())));
+        let unmaking = Arc::clone(&unmade);
+        let work = async move {
+            late.cancel(4);
+            Ok(OpValue {
+                number: Some(44),
+                ..OpValue::default()
+            })
+        };
+        operations
+            .start_making(4, work, move |number| unmaking.lock().unwrap().push(number))
+            .unwrap();
         tokio::task::yield_now().await;
         operations.cancel_all_but(9);
         let answers: Vec<_> = events
@@ -125,9 +152,15 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
+        assert_eq!(*unmade.lock().unwrap(), [44]);
         assert_eq!(
             answers,
-            [(1, Err(ErrorKind::Aborted)), (2, Ok(Some(7))), (3, Err(ErrorKind::Closed))]
+            [
+                (1, Err(ErrorKind::Aborted)),
+                (2, Ok(Some(7))),
+                (4, Err(ErrorKind::Aborted)),
+                (3, Err(ErrorKind::Closed))
+            ]
         );
     }
 }

@@ -1,5 +1,7 @@
 //! A relay's part of an extended circuit: cells in on one side, one onion layer, cells out on the other. One task for both directions.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -24,6 +26,8 @@ struct Direction<R, S, P> {
     rest: Vec<u8>,
     written: usize,
     pace: Pace,
+    /// Watches, while this direction is blocked, whether its source is still there.
+    left: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>> Direction<R, S, P> {
@@ -35,6 +39,7 @@ impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>>
             rest: Vec::new(),
             written: 0,
             pace: Pace::new(Arc::clone(bandwidth)),
+            left: None,
         }
     }
 
@@ -50,6 +55,20 @@ impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>>
             self.written = 0;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether the source is gone while this direction is blocked and so does not read: `reverse` is the half that writes to it. Without this
+    /// a next hop that takes nothing would make us keep the circuits of clients that left long ago.
+    fn source_left(&mut self, reverse: &impl StreamSend, cx: &mut Context<'_>) -> bool {
+        if self.rest.is_empty() {
+            self.left = None;
+            return false;
+        }
+        self.left
+            .get_or_insert_with(|| Box::pin(reverse.stopped()))
+            .as_mut()
+            .poll(cx)
+            .is_ready()
     }
 
     /// Ready only when the circuit is over.
@@ -121,7 +140,10 @@ pub(crate) async fn pump<R1: StreamRecv, S1: StreamSend, R2: StreamRecv, S2: Str
     let mut back = Direction::new(sides.from_next, sides.to_client, back, bandwidth);
     std::future::poll_fn(|cx| match back.poll(cx, stats) {
         Poll::Ready(kind) => Poll::Ready(kind),
-        Poll::Pending => away.poll(cx, stats),
+        Poll::Pending => match away.poll(cx, stats) {
+            Poll::Pending if away.source_left(&back.send, cx) || back.source_left(&away.send, cx) => Poll::Ready(ErrorKind::CircuitClosed),
+            polled => polled,
+        },
     })
     .await
 }

@@ -91,8 +91,20 @@ impl<T> Pending<T> {
         sender.is_some_and(|sender| sender.send(value).is_ok())
     }
 
-    pub(crate) fn forget(&self, id: u32) {
-        lock(&self.waiting).remove(&id);
+    /// Forgets a request when the guard is dropped: however the wait for its answer ends, its place comes free.
+    pub(crate) fn forget_later(&self, id: u32) -> Forget<'_, T> {
+        Forget { pending: self, id }
+    }
+}
+
+pub(crate) struct Forget<'a, T> {
+    pending: &'a Pending<T>,
+    id: u32,
+}
+
+impl<T> Drop for Forget<'_, T> {
+    fn drop(&mut self) {
+        lock(&self.pending.waiting).remove(&self.id);
     }
 }
 
@@ -110,7 +122,7 @@ mod tests {
         assert!(pending.answer(first, 7));
         assert_eq!(answer.try_recv(), Ok(7));
         assert!(!pending.answer(first, 8));
-        pending.forget(second);
+        drop(pending.forget_later(second));
         assert!(!pending.answer(second, 1));
         assert!(pending.ask().is_some());
     }

@@ -27,7 +27,8 @@ impl Node {
     pub fn connect(&self, op: OpId, circuit: u32, host: String, port: u16, timeout: Duration) -> Result<(), ErrorKind> {
         self.check_open()?;
         let inner = Arc::clone(&self.inner);
-        self.inner.operations.start(op, async move {
+        let unmaking = self.clone();
+        let work = async move {
             let circuit = inner.circuit(circuit)?;
             let handle = within(timeout, async {
                 let handle = circuit.connect(&host, port).await?;
@@ -41,7 +42,8 @@ impl Node {
                 number: Some(id),
                 ..OpValue::default()
             })
-        })
+        };
+        self.inner.operations.start_making(op, work, move |stream| unmaking.destroy(stream))
     }
 
     /// Reads what has arrived, 64 KiB at most; an answer without bytes is the end.

@@ -71,6 +71,7 @@ impl Client {
 
     async fn try_open(&self, wish: &Wish, again: &mut Option<u32>) -> Result<Opened, ErrorKind> {
         let (request, chosen) = self.attach.pending.ask().ok_or(ErrorKind::ResourceLimit)?;
+        let _place = self.attach.pending.forget_later(request);
         self.attach.events.push(Event::ProxyRequest(ProxyRequestEvent {
             request,
             listener: self.listener,
@@ -85,7 +86,6 @@ impl Client {
             again: again.replace(request),
         }));
         let Ok(Ok(choice)) = tokio::time::timeout(PROXY_ATTACH_TIMEOUT, chosen).await else {
-            self.attach.pending.forget(request);
             return Err(ErrorKind::Timeout);
         };
         let (circuit, handle) = choice?;

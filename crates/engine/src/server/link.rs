@@ -97,6 +97,7 @@ async fn ask<T: Transport>(
     body: Vec<u8>,
 ) -> Result<Vec<u8>, ErrorKind> {
     let (request, answer) = server.requests.ask().ok_or(ErrorKind::ResourceLimit)?;
+    let _place = server.requests.forget_later(request);
     server.events.push(Event::RpcRequest {
         request,
         node,
@@ -106,10 +107,7 @@ async fn ask<T: Transport>(
     });
     match tokio::time::timeout(RPC_ANSWER_TIMEOUT, answer).await {
         Ok(Ok(answer)) => answer,
-        _ => {
-            server.requests.forget(request);
-            Err(ErrorKind::Timeout)
-        }
+        _ => Err(ErrorKind::Timeout),
     }
 }
 

@@ -250,7 +250,7 @@ impl Client {
     async fn build_path(&self, path: Vec<(NodeId, [u8; 32], SocketAddr)>, timeout: Duration) -> Result<Circuit, Failure> {
         let (tell, ended) = oneshot::channel();
         let mut handle = None;
-        let ending = Box::new(move |kind| drop(tell.send(kind)));
+        let ending = Box::new(move |kind| _ = tell.send(kind));
         soon(build(&self.pool, BuildRequest { path, timeout }, ending, |built| {
             handle = Some(built)
         }))
