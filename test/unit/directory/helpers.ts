@@ -24,14 +24,14 @@ export function makeSigner(seed?: number): Signer {
   return { publicKey, sign: (message) => new Uint8Array(sign(null, message, key)) }
 }
 
+const publicKeys = new Map<string, KeyObject>()
+
 export const verify: Verify = (publicKey, message, signature) => {
   try {
-    return verifySignature(
-      null,
-      message,
-      createPublicKey({ key: Buffer.concat([SPKI, publicKey]), format: 'der', type: 'spki' }),
-      signature
-    )
+    const name = Buffer.from(publicKey).toString('hex')
+    const key = publicKeys.get(name) ?? createPublicKey({ key: Buffer.concat([SPKI, publicKey]), format: 'der', type: 'spki' })
+    publicKeys.set(name, key)
+    return verifySignature(null, message, key, signature)
   } catch {
     return false
   }
