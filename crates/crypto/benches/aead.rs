@@ -1,5 +1,7 @@
 //! AES-256-GCM records, for comparison with the onion layers and for what the public `seal` costs.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench stops where it fails")]
+
 use anonnet_crypto::record::{LongLivedKey, Role, SessionKey};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand_chacha::ChaCha20Rng;

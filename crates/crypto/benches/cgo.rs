@@ -1,5 +1,7 @@
 //! The onion layers, per cell of 1104 bytes.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench stops where it fails")]
+
 use anonnet_crypto::cgo::{ClientLayer, RelayLayer, client_originate, client_receive};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;

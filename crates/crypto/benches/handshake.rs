@@ -1,5 +1,7 @@
 //! The circuit handshake: the client's two halves and the relay's answer.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench stops where it fails")]
+
 use anonnet_crypto::handshake::{ClientHandshake, relay_respond};
 use anonnet_crypto::keys::{CircuitKey, CircuitKeyRing, NodeId};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};

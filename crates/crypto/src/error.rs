@@ -110,3 +110,39 @@ impl From<StoreFault> for CryptoError {
         Self::Store(fault)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_kind_and_says_nothing_secret() {
+        for (error, kind, text) in [
+            (CryptoError::InvalidKey, ErrorKind::KeyInvalid, "not a valid key"),
+            (CryptoError::BadSignature, ErrorKind::RecordInvalid, "the signature does not fit"),
+            (
+                CryptoError::ExtensionsTooLong,
+                ErrorKind::InvalidArgument,
+                "the extensions are too long",
+            ),
+            (HandshakeFault::Mac.into(), ErrorKind::HandshakeFailed, "handshake: Mac"),
+            (RecordFault::Forged.into(), ErrorKind::RecordInvalid, "record: Forged"),
+            (RecordFault::Exhausted.into(), ErrorKind::ResourceLimit, "record: Exhausted"),
+            (RecordFault::Expired.into(), ErrorKind::ResourceLimit, "record: Expired"),
+            (StoreFault::Damaged.into(), ErrorKind::KeyInvalid, "stored keys: Damaged"),
+            (
+                StoreFault::PassphraseNeeded.into(),
+                ErrorKind::KeyPassphrase,
+                "stored keys: PassphraseNeeded",
+            ),
+            (
+                StoreFault::PassphraseWrong.into(),
+                ErrorKind::KeyPassphrase,
+                "stored keys: PassphraseWrong",
+            ),
+            (StoreFault::NotSealed.into(), ErrorKind::KeyPassphrase, "stored keys: NotSealed"),
+        ] {
+            assert_eq!((error.kind(), error.to_string().as_str()), (kind, text));
+        }
+    }
+}

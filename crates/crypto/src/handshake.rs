@@ -307,32 +307,4 @@ pub fn relay_respond(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand_chacha::ChaCha20Rng;
-    use rand_core::SeedableRng;
-
-    #[test]
-    fn both_sides_agree() {
-        let mut rng = ChaCha20Rng::from_seed([7; 32]);
-        let id = NodeId([1; 32]);
-        let ring = CircuitKeyRing::new(CircuitKey::generate(&mut rng), 1000);
-        let (client, request) = ClientHandshake::start(&mut rng, &id, ring.current_public(), b"hello").unwrap();
-        assert_eq!(request.len(), REQUEST_LEN + 5);
-        let mut seen = Vec::new();
-        let (theirs, reply) = relay_respond(&mut rng, &id, &ring, 1000, &request, |extensions| {
-            seen = extensions.to_vec();
-            b"hi".to_vec()
-        })
-        .unwrap();
-        assert_eq!(seen, b"hello");
-        assert_eq!(reply.len(), REPLY_LEN + 2);
-        let (ours, extensions) = client.finish(&reply).unwrap();
-        assert_eq!(extensions, b"hi");
-        assert_eq!(
-            (ours.forward, ours.backward, ours.bind, ours.resume),
-            (theirs.forward, theirs.backward, theirs.bind, theirs.resume)
-        );
-        assert_ne!(ours.forward, ours.backward);
-    }
-}
+mod tests;

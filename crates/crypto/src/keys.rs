@@ -323,3 +323,6 @@ impl fmt::Debug for CircuitKeyRing {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

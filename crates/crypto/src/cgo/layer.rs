@@ -52,7 +52,7 @@ impl<C: KeyInit<KeySize = aes::cipher::consts::U16>> Keys<C> {
 }
 
 /// Put new keys over old ones. Dropping the old ones first would wipe them byte by byte, to overwrite them once more.
-fn overwrite<T>(slot: &mut T, value: T) {
+pub(super) fn overwrite<T>(slot: &mut T, value: T) {
     core::mem::forget(core::mem::replace(slot, value));
 }
 
@@ -88,10 +88,11 @@ impl<C: KeyInit<KeySize = aes::cipher::consts::U16>> Layer<C> {
         (&mut self.state, keys)
     }
 
-    /// Take the next keys.
-    fn step(state: &mut State, keys: &mut Keys<C>, next: &[u8; SEED_LEN]) {
-        state.seed = *next;
-        overwrite(keys, Keys::new(state));
+    /// Expand the keys of the state that `seed` now holds, over the ones before.
+    fn step(state: &State, keys: &mut Keys<C>) {
+        overwrite(&mut keys.kb, C::new(&Array(state.part(0))));
+        overwrite(&mut keys.k, Aes128Enc::new(&Array(state.part(2))));
+        keys.hash.renew(&state.part(1), &state.part(3));
     }
 }
 
@@ -128,8 +129,8 @@ impl<const N: usize> RelayLayer<N> {
         let stream = Self::seal_tag(state, keys, command, tag, body);
         let recognised = bool::from(tag.ct_eq(&state.nonce()));
         if recognised {
-            let next = stream.apply_and_step(body);
-            Layer::step(state, keys, &next);
+            stream.apply_and_step(body, &mut state.seed);
+            Layer::step(state, keys);
         } else {
             stream.apply(body);
         }
@@ -140,8 +141,8 @@ impl<const N: usize> RelayLayer<N> {
     pub fn originate(&mut self, command: u8, tag: &mut [u8; TAG_LEN], body: &mut [u8; N]) {
         let (state, keys) = self.0.live();
         *tag = state.nonce();
-        let next = Self::seal_tag(state, keys, command, tag, body).apply_and_step(body);
-        Layer::step(state, keys, &next);
+        Self::seal_tag(state, keys, command, tag, body).apply_and_step(body, &mut state.seed);
+        Layer::step(state, keys);
     }
 
     /// A cell from a hop further out, on its way to the client.
@@ -200,8 +201,8 @@ impl<const N: usize> ClientLayer<N> {
         Self::open_tag(state, keys, command, tag, body);
         let recognised = bool::from(tag.ct_eq(&state.nonce()));
         if recognised {
-            let next = stream.step();
-            Layer::step(state, keys, &next);
+            stream.step(&mut state.seed);
+            Layer::step(state, keys);
         }
         recognised
     }
@@ -211,9 +212,9 @@ impl<const N: usize> ClientLayer<N> {
         let (state, keys) = self.0.live();
         let stream = KeyStream::<N>::new(&keys.k, keys.hash.tag(tag));
         if step {
-            let next = stream.apply_and_step(body);
+            stream.apply_and_step(body, &mut state.seed);
             Self::open_tag(state, keys, command, tag, body);
-            Layer::step(state, keys, &next);
+            Layer::step(state, keys);
         } else {
             stream.apply(body);
             Self::open_tag(state, keys, command, tag, body);

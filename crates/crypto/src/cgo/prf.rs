@@ -4,7 +4,6 @@ use aes::Aes128Enc;
 use aes::cipher::array::Array;
 use aes::cipher::consts::U16;
 use aes::cipher::{Block, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, ParBlocks};
-use zeroize::Zeroizing;
 
 /// Length of what a layer is made of: KB, KU, K, U, N; 16 bytes each.
 pub const SEED_LEN: usize = 80;
@@ -26,6 +25,22 @@ impl<const N: usize> Shape<N> {
     };
 }
 
+/// Blocks of a run that are written together: what one vector register holds.
+const LANE: usize = 64;
+
+/// Every counter as a block, to be laid over the initial one a whole vector at a time. Counters built one by one are
+/// stored in pieces that the cipher's wide loads have to wait for: that took as long as the cipher itself.
+#[allow(clippy::indexing_slicing, reason = "at compile time")]
+static COUNTERS: [[u8; 16]; 256] = {
+    let mut out = [[0; 16]; 256];
+    let mut index = 0;
+    while index < out.len() {
+        out[index][15] = index as u8;
+        index += 1;
+    }
+    out
+};
+
 /// XOR the key stream from block `first` onto `body`; what follows it, on whole blocks, onto `next`.
 struct Stream<'a> {
     iv: [u8; 16],
@@ -38,43 +53,51 @@ impl BlockSizeUser for Stream<'_> {
     type BlockSize = U16;
 }
 
-impl Stream<'_> {
-    /// The counter is the last byte of the block; its cleared bits leave room for all of it.
-    #[inline(always)]
-    fn counter(iv: u128, index: u8) -> [u8; 16] {
-        (iv | u128::from(index)).to_be_bytes()
+/// `iv | COUNTERS[first..]`. The counter is the last byte of a block; the bits cleared in `iv` leave room for all of it.
+#[inline(always)]
+fn lay_counters(blocks: &mut [Array<u8, U16>], iv: &[u8; 16], first: u8) {
+    let (lanes, singles) = Array::slice_as_flattened_mut(blocks).as_chunks_mut::<LANE>();
+    let (_, counters) = COUNTERS.split_at(usize::from(first));
+    let (counter_lanes, last_counters) = counters.as_flattened().as_chunks::<LANE>();
+    let mut pattern = [0; LANE];
+    for part in pattern.as_chunks_mut().0 {
+        *part = *iv;
+    }
+    let last_counters = counter_lanes.get(lanes.len()..).map_or(last_counters, <[_]>::as_flattened);
+    for (to, counter) in lanes.iter_mut().zip(counter_lanes) {
+        for ((to, iv), counter) in to.iter_mut().zip(&pattern).zip(counter) {
+            *to = iv | counter;
+        }
+    }
+    for ((to, iv), counter) in singles.iter_mut().zip(&pattern).zip(last_counters) {
+        *to = iv | counter;
     }
 }
 
 #[inline(always)]
-fn xor_block(to: &mut [u8; 16], with: &[u8; 16]) {
-    *to = (u128::from_ne_bytes(*to) ^ u128::from_ne_bytes(*with)).to_ne_bytes();
+fn xor_onto(to: &mut [u8], with: &[u8]) {
+    for (to, with) in to.iter_mut().zip(with) {
+        *to ^= with;
+    }
 }
 
 impl BlockCipherEncClosure for Stream<'_> {
     #[inline(always)]
     fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
-        let iv = u128::from_be_bytes(self.iv);
         let mut index = self.first;
         let mut stream = ParBlocks::<B>::default();
         let mut runs = self.body.chunks_exact_mut(stream.len() * 16);
         for run in &mut runs {
-            for block in &mut stream {
-                *block = Array(Self::counter(iv, index));
-                index = index.wrapping_add(1);
-            }
+            lay_counters(&mut stream, &self.iv, index);
+            index = index.wrapping_add(stream.len() as u8);
             backend.encrypt_par_blocks_inplace(&mut stream);
-            for (to, with) in run.as_chunks_mut().0.iter_mut().zip(&stream) {
-                xor_block(to, &with.0);
-            }
+            xor_onto(run, stream.as_flattened());
         }
         for piece in runs.into_remainder().chunks_mut(16).chain(self.next.chunks_mut(16)) {
-            let mut block = Array(Self::counter(iv, index));
+            let mut block = Array((u128::from_be_bytes(self.iv) | u128::from(index)).to_be_bytes());
             index = index.wrapping_add(1);
             backend.encrypt_block_inplace(&mut block);
-            for (to, with) in piece.iter_mut().zip(block.iter()) {
-                *to ^= with;
-            }
+            xor_onto(piece, &block);
         }
     }
 }
@@ -107,31 +130,28 @@ impl<'a, const N: usize> KeyStream<'a, N> {
         });
     }
 
-    /// `PRF(tag, 0)` onto a body, and the first bytes of `PRF(tag, 1)`: the seed of the layer's next state.
+    /// `PRF(tag, 0)` onto a body, and into `seed` the first bytes of `PRF(tag, 1)`: the layer's next state.
     #[inline]
-    pub(super) fn apply_and_step(&self, body: &mut [u8; N]) -> Zeroizing<[u8; SEED_LEN]> {
-        let mut next = Zeroizing::new([0; SEED_LEN]);
+    pub(super) fn apply_and_step(&self, body: &mut [u8; N], seed: &mut [u8; SEED_LEN]) {
+        *seed = [0; SEED_LEN];
         self.key.encrypt_with_backend(Stream {
             iv: self.iv,
             first: 0,
             body,
-            next: next.as_mut(),
+            next: seed,
         });
-        next
     }
 
-    /// The first bytes of `PRF(tag, 1)` alone.
+    /// Into `seed` the first bytes of `PRF(tag, 1)` alone.
     #[inline]
-    pub(super) fn step(&self) -> Zeroizing<[u8; SEED_LEN]> {
-        let mut next = Zeroizing::new([0; SEED_LEN]);
-        let first = Shape::<N>::BLOCKS as u8;
+    pub(super) fn step(&self, seed: &mut [u8; SEED_LEN]) {
+        *seed = [0; SEED_LEN];
         self.key.encrypt_with_backend(Stream {
             iv: self.iv,
-            first,
+            first: Shape::<N>::BLOCKS as u8,
             body: &mut [],
-            next: next.as_mut(),
+            next: seed,
         });
-        next
     }
 }
 

@@ -1,5 +1,6 @@
 //! The universal hash: POLYVAL over what a cell's tag depends on, and over a tag.
 
+use super::layer::overwrite;
 #[cfg(target_arch = "x86_64")]
 use super::wide::{self, WideKey};
 use polyval::Polyval;
@@ -44,6 +45,21 @@ impl HashKeys {
         Self::Portable {
             ku: Polyval::new(&Array(*ku)),
             u: Polyval::new(&Array(*u)),
+        }
+    }
+
+    /// Other keys over these.
+    pub(super) fn renew(&mut self, ku: &[u8; 16], u: &[u8; 16]) {
+        match self {
+            Self::Portable { ku: old_ku, u: old_u } => {
+                overwrite(old_ku, Polyval::new(&Array(*ku)));
+                overwrite(old_u, Polyval::new(&Array(*u)));
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide { ku: old_ku, u: old_u } => {
+                overwrite(old_ku, wide::expand(ku));
+                *old_u = *u;
+            }
         }
     }
 
@@ -110,7 +126,9 @@ mod tests {
         let mut body = [0; N];
         ChaCha20Rng::seed_from_u64(fill).fill_bytes(&mut body);
         let expected = plain(&ku, &tag, command, &body);
-        for keys in [HashKeys::new(&ku, &u), HashKeys::portable(&ku, &u)] {
+        let mut renewed = [HashKeys::new(&u, &ku), HashKeys::portable(&u, &ku)];
+        renewed.iter_mut().for_each(|keys| keys.renew(&ku, &u));
+        for keys in [HashKeys::new(&ku, &u), HashKeys::portable(&ku, &u)].into_iter().chain(renewed) {
             assert_eq!(keys.cell(&tag, command, &body), expected, "{N}");
             let mut hash = Polyval::new(&Array(u));
             hash.update(&[Array(tag)]);

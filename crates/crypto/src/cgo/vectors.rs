@@ -48,7 +48,9 @@ pub fn prf_body<const N: usize>(s: &[u8; 32], tweak: &[u8; 16]) -> [u8; N] {
 /// The first 80 bytes of `PRF(tweak, 1)` beside a body of N bytes, with `S` = K | U.
 pub fn prf_next<const N: usize>(s: &[u8; 32], tweak: &[u8; 16]) -> [u8; SEED_LEN] {
     let (k, u) = halves(s);
-    *KeyStream::<N>::new(&Aes128Enc::new(&Array(k)), HashKeys::new(&u, &u).tag(tweak)).step()
+    let mut out = [0; SEED_LEN];
+    KeyStream::<N>::new(&Aes128Enc::new(&Array(k)), HashKeys::new(&u, &u).tag(tweak)).step(&mut out);
+    out
 }
 
 fn state(parts: &Parts) -> State {

@@ -93,7 +93,7 @@ fn damage_is_told_from_a_later_version() {
     assert_eq!(fault(&bytes, None), StoreFault::Version);
     bytes[12..14].copy_from_slice(&[1, 2]);
     assert_eq!(fault(&bytes, None), StoreFault::Damaged);
-    assert_eq!(fault(&vec![0; MAX_LEN + 1], None), StoreFault::Damaged);
+    assert_eq!(fault(&[0; MAX_LEN + 1], None), StoreFault::Damaged);
     let sealed = encode_with(&keys(), Some(b"p"), &mut rng(), CHEAP).unwrap();
     for length in 14..sealed.len() {
         let fault = fault(&sealed[..length], Some(b"p"));

