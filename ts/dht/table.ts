@@ -28,6 +28,8 @@ export function contactOf(peer: Peer): Contact {
 
 export class RoutingTable {
   readonly #buckets = new Map<number, Bucket>()
+  /** Which bucket each contact is in. */
+  readonly #index = new Map<string, Bucket>()
   readonly #failures = new Map<string, number>()
   readonly #prefixes: PrefixCounter
 
@@ -39,9 +41,7 @@ export class RoutingTable {
   }
 
   get size(): number {
-    let size = 0
-    for (const bucket of this.#buckets.values()) size += bucket.contacts.length
-    return size
+    return this.#index.size
   }
 
   contacts(): Contact[] {
@@ -49,7 +49,7 @@ export class RoutingTable {
   }
 
   has(nodeId: string): boolean {
-    return this.contacts().some((contact) => contact.nodeId === nodeId)
+    return this.#index.has(nodeId)
   }
 
   /** A node answered us from this address just now. */
@@ -67,26 +67,26 @@ export class RoutingTable {
     }
     if (!this.#prefixes.add(contact.address)) return { kind: 'refused' }
     bucket.contacts.push(contact)
+    this.#index.set(contact.nodeId, bucket)
     return { kind: 'added' }
   }
 
   /** A contact did not answer. After MAX_FAILURES in a row, or at once if `gone`, it goes; returns a newcomer to try in its place. */
   failed(nodeId: string, gone = false): Contact | undefined {
+    const bucket = this.#index.get(nodeId)
+    const at = bucket?.contacts.findIndex((contact) => contact.nodeId === nodeId) ?? -1
+    const contact = bucket?.contacts[at]
+    if (!bucket || !contact) return undefined
     const failures = (this.#failures.get(nodeId) ?? 0) + 1
-    for (const bucket of this.#buckets.values()) {
-      const at = bucket.contacts.findIndex((contact) => contact.nodeId === nodeId)
-      const contact = bucket.contacts[at]
-      if (!contact) continue
-      if (failures < MAX_FAILURES && !gone) {
-        this.#failures.set(nodeId, failures)
-        return undefined
-      }
-      bucket.contacts.splice(at, 1)
-      this.#failures.delete(nodeId)
-      this.#prefixes.remove(contact.address)
-      return bucket.replacements.pop()
+    if (failures < MAX_FAILURES && !gone) {
+      this.#failures.set(nodeId, failures)
+      return undefined
     }
-    return undefined
+    bucket.contacts.splice(at, 1)
+    this.#index.delete(nodeId)
+    this.#failures.delete(nodeId)
+    this.#prefixes.remove(contact.address)
+    return bucket.replacements.pop()
   }
 
   /** The `count` contacts closest to `target`, closest first. */
@@ -124,11 +124,13 @@ export class RoutingTable {
 
   #touch(bucket: Bucket, at: number, contact: Contact): 'known' | 'refused' {
     const [old] = bucket.contacts.splice(at, 1)
-    if (!old) return 'refused'
-    if (old.address !== contact.address) {
+    if (old && old.address !== contact.address) {
       // It moved, and answered at the new place: the new prefix must have room as for anybody else.
       this.#prefixes.remove(old.address)
-      if (!this.#prefixes.add(contact.address)) return 'refused'
+      if (!this.#prefixes.add(contact.address)) {
+        this.#index.delete(contact.nodeId)
+        return 'refused'
+      }
     }
     bucket.contacts.push(contact)
     return 'known'

@@ -18,7 +18,7 @@ export function parseAddress(address: string): SocketAddress {
 
 /** 4 bytes for IPv4 (also when written as ::ffff:a.b.c.d), 16 for IPv6. Throws `Malformed`. */
 export function parseIp(text: string): Uint8Array {
-  if (isIPv4(text)) return Uint8Array.from(text.split('.'), Number)
+  if (isIPv4(text)) return parseDotted(text)
   if (!isIPv6(text) || text.includes('%')) throw new Malformed('not an IP address')
   const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text)
   const plain = dotted
@@ -36,6 +36,17 @@ export function parseIp(text: string): Uint8Array {
   })
   const mapped = bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255
   return mapped ? bytes.slice(12) : bytes
+}
+
+function parseDotted(text: string): Uint8Array {
+  const bytes = new Uint8Array(4)
+  let index = 0
+  for (let at = 0; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - 48
+    if (digit < 0) index++
+    else bytes[index] = (bytes[index] ?? 0) * 10 + digit
+  }
+  return bytes
 }
 
 export interface PrefixBits {
