@@ -238,6 +238,25 @@ describe('agreement of the bootstrap nodes', () => {
     )
   })
 
+  it('does not count forged signatures, nor lets them stand in for the right ones', async () => {
+    const net = new BootstrapNetwork(3)
+    const directory = net.start(0)
+    await net.advance(INTERVAL_MS)
+    const interval = Math.floor(net.nowMs / INTERVAL_MS)
+    const peer = { nodeId: net.peer(1).nodeId, address: '127.0.1.1:9000' }
+    const vote = issueVote(interval, INTERVAL_MS, [], net.signers[1]!)
+    directory.handle('vote.exchange', { interval, have: [], votes: [vote] }, peer)
+    await net.advance(600)
+    const say = (signatures: unknown[], digest?: Uint8Array) =>
+      directory.handle('vote.signature', { interval, signatures, ...(digest ? { digest } : {}) }, peer) as { digest: Uint8Array }
+    const { digest } = say([])
+    const forged = net.signers.slice(1).map((signer) => [signer.publicKey, new Uint8Array(64)])
+    say(forged, digest)
+    expect(directory.list).toBeUndefined()
+    say([[net.signers[1]!.publicKey, net.signers[1]!.sign(listMessage(digest))]], digest)
+    expect(directory.list?.digest).toBe(toHex(digest))
+  })
+
   it('answers garbage, strangers and wrong intervals with typed errors', async () => {
     const net = new BootstrapNetwork(3)
     const directory = net.start(0)
