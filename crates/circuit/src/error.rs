@@ -138,3 +138,48 @@ impl HasKind for StreamError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CircuitError, StreamError, Violation};
+    use anonnet_cells::CellError;
+    use anonnet_crypto::HandshakeFault;
+    use anonnet_errors::{ErrorKind, HasKind};
+
+    #[test]
+    fn each_error_has_its_kind() {
+        let circuit = [
+            (CircuitError::Cell(CellError::Padding), ErrorKind::CellMalformed),
+            (CircuitError::from(Violation::Seq), ErrorKind::CircuitProtocol),
+            (
+                CircuitError::Handshake {
+                    hop: 1,
+                    error: HandshakeFault::Auth.into(),
+                },
+                ErrorKind::HandshakeFailed,
+            ),
+            (CircuitError::SeqExhausted, ErrorKind::CircuitClosed),
+            (CircuitError::State, ErrorKind::Internal),
+        ];
+        for (error, kind) in circuit {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+        let stream = [
+            (StreamError::NotReady, ErrorKind::Closed),
+            (StreamError::Unknown, ErrorKind::Closed),
+            (StreamError::Finished, ErrorKind::Closed),
+            (StreamError::NotConnected, ErrorKind::InvalidArgument),
+            (StreamError::Limit, ErrorKind::StreamLimit),
+            (StreamError::IdsExhausted, ErrorKind::StreamLimit),
+            (StreamError::SeqExhausted, ErrorKind::CircuitClosed),
+            (StreamError::Consumed, ErrorKind::InvalidArgument),
+            (StreamError::Reason, ErrorKind::InvalidArgument),
+            (StreamError::Path { hops: 0 }, ErrorKind::InvalidArgument),
+            (StreamError::Cell(CellError::Name), ErrorKind::InvalidAddress),
+            (StreamError::Cell(CellError::Full), ErrorKind::Internal),
+        ];
+        for (error, kind) in stream {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
+}

@@ -20,6 +20,8 @@ pub enum RelayEvent<'a> {
     Hop(HopEvent<'a>),
 }
 
+// Nearly all of a circuit's life is the largest variant; a box would only add an allocation.
+#[expect(clippy::large_enum_variant)]
 enum State {
     /// CREATE cells come.
     Creating(Assembler),

@@ -5,12 +5,11 @@
 
 mod support;
 
-use anonnet_cells::{CELL_LEN, CellError, Command, Kind, write_fragments};
+use anonnet_cells::{CELL_LEN, CellError, Command};
 use anonnet_circuit::{CircuitError, Hop, Violation};
 use anonnet_crypto::keys::NodeId;
-use anonnet_crypto::{CryptoError, HandshakeFault};
 use anonnet_relay::limits::{MAX_EXTENDS, MAX_RELAY_EARLY};
-use anonnet_relay::{ExtendFault, RelayCircuit, RelayError, RelayEvent, TEARDOWN_CODE};
+use anonnet_relay::{ExtendFault, RelayError};
 use support::{Chain, Stage, bytes};
 
 const UNRECOGNISED: RelayError = RelayError::Circuit(CircuitError::Violation(Violation::Unrecognised));
@@ -287,124 +286,4 @@ fn attack_08_padding_and_kinds_that_are_none_end_the_circuit_wherever_they_come_
             Some(RelayError::Cell(CellError::Reserved))
         ]
     );
-}
-
-#[test]
-fn a_relay_cannot_answer_for_the_next() {
-    // The middle relay does not extend; it makes up the third one's reply.
-    let mut chain = Chain::with(20, 3, true, |path| path);
-    chain.start();
-    let mut twice = None;
-    while twice.is_none() {
-        chain.relay_in(0);
-        chain.relay_in(1);
-        chain.relay_back(0);
-        chain.client_in();
-        if chain.seen.hops.len() == 2 && chain.relays[1].awaiting.is_some() {
-            twice = Some(std::mem::replace(&mut chain.relays[1].stage, Stage::Gone));
-        }
-    }
-    let Some(Stage::Circuit(circuit)) = twice else {
-        panic!("no circuit")
-    };
-    circuit.extended(&[1; 1180], &mut chain.backward[1]).unwrap();
-    chain.relay_back(0);
-    chain.client_in();
-    assert!(matches!(chain.client_error, Some(CircuitError::Handshake { hop: 2, .. })));
-}
-
-#[test]
-fn attack_13_a_handshake_that_was_changed_or_cut_is_refused() {
-    let mut chain = Chain::with(21, 1, true, |path| path);
-    chain.start();
-    let good = chain.forward[0].clone();
-    for at in (24..1000).step_by(97) {
-        let mut chain = Chain::with(21, 1, true, |path| path);
-        chain.forward[0] = good.clone();
-        chain.forward[0][at] ^= 1;
-        chain.run();
-        assert!(
-            matches!(chain.relay_errors[0], Some(RelayError::Handshake(CryptoError::Handshake(_)))),
-            "byte {at}"
-        );
-        assert!(chain.backward[0].is_empty());
-    }
-    // Classical alone: the request without its ML-KEM key.
-    let mut chain = Chain::with(21, 1, true, |path| path);
-    write_fragments(Command::Create, &[7; 156], &mut chain.forward[0]).unwrap();
-    chain.run();
-    assert_eq!(chain.relay_errors[0], Some(RelayError::Handshake(HandshakeFault::Length.into())));
-}
-
-#[test]
-fn a_circuit_that_waits_takes_no_cells_and_no_calls() {
-    let mut chain = Chain::with(22, 1, true, |path| path);
-    chain.start();
-    let mut run = std::mem::take(&mut chain.forward[0]);
-    let circuit = chain.relays[0].circuit();
-    let mut out = Vec::new();
-    assert_eq!(circuit.last_hop().err(), Some(RelayError::State));
-    assert_eq!(circuit.created(&secrets(), &[1; 1000], &mut out), Err(RelayError::State));
-    let mut requests = Vec::new();
-    circuit
-        .receive(&mut run, &mut |event| match event {
-            RelayEvent::Create(request) => requests.push(request),
-            RelayEvent::Hop(event) => panic!("{event:?}"),
-        })
-        .unwrap();
-    assert_eq!(requests.len(), 1);
-    let mut more = vec![1; CELL_LEN];
-    assert_eq!(circuit.receive(&mut more, &mut |_| {}), Err(RelayError::State));
-    assert_eq!(format!("{circuit:?}"), "RelayCircuit(answering)");
-    circuit.created(&secrets(), &[1; 1000], &mut out).unwrap();
-    assert_eq!(format!("{circuit:?}"), "RelayCircuit(last hop)");
-    let Stage::Circuit(circuit) = std::mem::replace(&mut chain.relays[0].stage, Stage::Gone) else {
-        panic!("gone")
-    };
-    assert_eq!(
-        circuit.extended(&[1], &mut out).err(),
-        Some(RelayError::Circuit(CircuitError::State))
-    );
-    let rules = anonnet_relay::RelayRules {
-        node_id: NodeId([1; 32]),
-        addresses: vec![],
-        allow_private: false,
-    };
-    let circuit = RelayCircuit::new(rules.into(), None);
-    assert_eq!(format!("{circuit:?}"), "RelayCircuit(creating)");
-    assert_eq!(circuit.extended(&[1], &mut out).err(), Some(RelayError::State));
-}
-
-fn secrets() -> anonnet_crypto::handshake::HopSecrets {
-    anonnet_crypto::handshake::HopSecrets {
-        forward: [1; 80],
-        backward: [2; 80],
-        bind: [3; 32],
-        resume: [4; 32],
-    }
-}
-
-#[test]
-fn the_same_code_ends_every_circuit_and_each_error_has_its_kind() {
-    use anonnet_errors::{ErrorKind, HasKind};
-    assert_eq!(TEARDOWN_CODE, 0);
-    let cases = [
-        (RelayError::Cell(CellError::Reserved), ErrorKind::CellMalformed),
-        (RelayError::from(Violation::Seq), ErrorKind::CircuitProtocol),
-        (RelayError::Handshake(HandshakeFault::Mac.into()), ErrorKind::HandshakeFailed),
-        (RelayError::Extend(ExtendFault::ToSelf), ErrorKind::ExtendRefused),
-        (RelayError::WrongCommand(Command::Create), ErrorKind::CircuitProtocol),
-        (RelayError::TooManyEarly, ErrorKind::CircuitProtocol),
-        (RelayError::Recognised, ErrorKind::CircuitProtocol),
-        (RelayError::State, ErrorKind::CircuitProtocol),
-        (
-            RelayError::Circuit(CircuitError::Cell(CellError::EmptyData)),
-            ErrorKind::CellMalformed,
-        ),
-        (RelayError::Circuit(CircuitError::SeqExhausted), ErrorKind::CircuitClosed),
-    ];
-    for (error, kind) in cases {
-        assert_eq!(error.kind(), kind, "{error}");
-    }
-    assert!(Kind::Extend.is_built());
 }

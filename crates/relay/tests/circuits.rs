@@ -1,6 +1,6 @@
 //! Whole circuits in memory: a client, relays, an exit, with real cryptography and any grouping of cells into runs.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod support;
 
@@ -224,6 +224,8 @@ fn idle_circuits_are_small() {
         size_of::<RelayCircuit>(),
         size_of::<ClientCircuit>(),
     ];
+    // For whoever reads with --nocapture.
+    println!("bytes of forward pump, backward pump, last hop, relay circuit, client circuit: {sizes:?}");
     assert!(
         sizes[0] <= 128 && sizes[1] <= 112 && sizes[2] <= 320 && sizes[3] <= 400 && sizes[4] <= 128,
         "{sizes:?}"

@@ -156,7 +156,7 @@ impl Pair {
                 node.mux.reset(&mut Plain, stream, EndReason::Cancelled, &mut node.out).unwrap();
                 let app = node.apps.get_mut(&stream).unwrap();
                 // The question of a RESOLVE goes on at the client.
-                app.reset |= !over && !(app.resolve && at_client);
+                app.reset |= !(over || app.resolve && at_client);
                 node.opened.retain(|opened| *opened != stream);
             }
         }
@@ -200,11 +200,11 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn a_transfer_of_any_chunks_arrives_and_the_window_grows_only_for_a_reader(
-        chunks in prop::collection::vec(1usize..300_000, 1..40), upload in any::<bool>(), batch in 1usize..200
+        chunks in prop::collection::vec(1usize..300_000, 1..24), upload in any::<bool>(), batch in 1usize..200
     ) {
         let mut pair = Pair::new();
         let stream = pair.begin().unwrap();
