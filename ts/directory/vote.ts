@@ -48,7 +48,14 @@ export interface Vote {
 export class DescriptorCache {
   readonly #known = new Map<string, SignedDescriptor>()
 
-  constructor(readonly verify: Verify) {}
+  constructor(
+    readonly verify: Verify,
+    readonly capacity: number = MAX_VERIFIED_DESCRIPTORS
+  ) {}
+
+  get size(): number {
+    return this.#known.size
+  }
 
   /** Throws ERR_ANONNET_DESCRIPTOR_INVALID. */
   parse(bytes: Uint8Array): SignedDescriptor {
@@ -56,7 +63,7 @@ export class DescriptorCache {
     const known = this.#known.get(digest)
     if (known) return known
     const signed = parseDescriptor(bytes, this.verify)
-    if (this.#known.size >= MAX_VERIFIED_DESCRIPTORS) {
+    if (this.#known.size >= this.capacity) {
       const [oldest] = this.#known.keys()
       if (oldest !== undefined) this.#known.delete(oldest)
     }

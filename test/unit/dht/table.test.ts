@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { commonBits, idInBucket } from '../../../ts/dht/id.js'
-import { BUCKET_SIZE, MAX_FAILURES, MAX_REPLACEMENTS } from '../../../ts/dht/limits.js'
+import { BUCKET_SIZE, MAX_CANDIDATES, MAX_FAILURES, MAX_REPLACEMENTS } from '../../../ts/dht/limits.js'
 import { PREFIX_LIMITS } from '../../../ts/dht/prefixes.js'
 import { type Contact, contactOf, RoutingTable } from '../../../ts/dht/table.js'
 import { toHex } from '../../../ts/directory/wire.js'
@@ -114,5 +114,22 @@ describe('ping before evict', () => {
     expect(center.node.table.has(second!.peer.nodeId)).toBe(false)
     expect(center.node.table.has(others[BUCKET_SIZE + 1]!.peer.nodeId)).toBe(true)
     expect(center.node.table.size).toBe(BUCKET_SIZE)
+  })
+})
+
+describe('strangers', () => {
+  it('are pinged 16 at a time, and further ones dropped', async () => {
+    const net = new DhtNetwork()
+    const center = net.add(1)
+    let waiting = 0
+    net.network.delay = async () => {
+      waiting++
+      await new Promise(() => {})
+    }
+    for (let index = 0; index < 3 * MAX_CANDIDATES; index++) {
+      center.node.handle('dht.ping', {}, { nodeId: toHex(idInBucket(SELF, index % 200, random(32))), address: addressOf(index) })
+    }
+    await quiet()
+    expect(waiting).toBe(MAX_CANDIDATES)
   })
 })
