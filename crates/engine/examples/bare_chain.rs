@@ -12,7 +12,7 @@ use std::time::Instant;
 use anonnet_cells::{BODY_LEN, CELL_LEN, MAX_DATA, TAG_LEN};
 use anonnet_crypto::cgo::{ClientLayer, RelayLayer};
 use anonnet_crypto::keys::IdentityKey;
-use anonnet_transport::{DialRole, Link, QuicConfig, QuicTransport, StreamKind, StreamRecv, StreamSend, Transport};
+use anonnet_transport::{DialRole, Link, QuicConfig, QuicLink, QuicTransport, StreamKind, StreamRecv, StreamSend, Transport};
 
 const RUN: usize = 60 * CELL_LEN;
 const RELAY: u8 = 1;
@@ -28,16 +28,32 @@ fn cells(run: &mut [u8]) -> impl Iterator<Item = (&mut [u8; TAG_LEN], &mut [u8; 
     })
 }
 
-/// Reads runs of whole cells and gives them to `handle`, until the other side ends.
-async fn runs<R: StreamRecv>(mut recv: R, mut handle: impl AsyncFnMut(&mut [u8])) {
-    let mut buffer = vec![0; RUN];
-    let mut kept = 0;
-    while let Ok(count @ 1..) = recv.read(&mut buffer[kept..]).await {
-        let total = kept + count;
-        let whole = total - total % CELL_LEN;
-        handle(&mut buffer[..whole]).await;
-        buffer.copy_within(whole..total, 0);
-        kept = total - whole;
+/// Cuts what arrives into runs of whole cells.
+struct Runs<R> {
+    recv: R,
+    buffer: Vec<u8>,
+    whole: usize,
+    total: usize,
+}
+
+impl<R: StreamRecv> Runs<R> {
+    fn new(recv: R) -> Self {
+        Self {
+            recv,
+            buffer: vec![0; RUN],
+            whole: 0,
+            total: 0,
+        }
+    }
+
+    /// The next run; `None` at the end.
+    async fn next(&mut self) -> Option<&mut [u8]> {
+        self.buffer.copy_within(self.whole..self.total, 0);
+        let kept = self.total - self.whole;
+        let count = self.recv.read(&mut self.buffer[kept..]).await.ok().filter(|count| *count > 0)?;
+        self.total = kept + count;
+        self.whole = self.total - self.total % CELL_LEN;
+        Some(&mut self.buffer[..self.whole])
     }
 }
 
@@ -56,7 +72,7 @@ fn relay(number: u8) -> Relay {
 }
 
 impl Relay {
-    async fn dialled_by(&self, transport: &QuicTransport, role: DialRole) -> impl Link {
+    async fn dialled_by(&self, transport: &QuicTransport, role: DialRole) -> QuicLink {
         transport
             .dial(self.identity.public().node_id(), self.transport.local_addr().unwrap(), role)
             .await
@@ -115,13 +131,15 @@ async fn main() {
             from_client.read_exact(&mut first).await.unwrap();
             to_next.write_all(&first).await.unwrap();
             let mut layer = RelayLayer::<BODY_LEN>::new(&seeds[at]);
-            runs(from_next, async |run: &mut [u8]| {
+            let mut runs = Runs::new(from_next);
+            while let Some(run) = runs.next().await {
                 for (tag, body) in cells(run) {
                     layer.pass_back(RELAY, tag, body);
                 }
-                let _ = to_client.write_all(run).await;
-            })
-            .await;
+                if to_client.write_all(run).await.is_err() {
+                    return;
+                }
+            }
         });
     }
     let link = relays[0].dialled_by(&client, DialRole::Client).await;
@@ -129,15 +147,15 @@ async fn main() {
     send.write_all(&[0]).await.unwrap();
     let mut layers = seeds.map(|seed| ClientLayer::<BODY_LEN>::new(&seed));
     let (mut got, mut started) = (0, None);
-    runs(recv, async |run: &mut [u8]| {
-        let _ = started.get_or_insert_with(|| (Instant::now(), cpu_seconds()));
+    let mut runs = Runs::new(recv);
+    while let Some(run) = runs.next().await {
+        let (began, cpu) = *started.get_or_insert_with(|| (Instant::now(), cpu_seconds()));
         for (tag, body) in cells(run) {
             let last = layers.iter_mut().map(|layer| layer.peel(RELAY, tag, body)).last();
             assert_eq!(last, Some(true), "the last hop's cells are recognised");
         }
         got += run.len();
         if got >= wanted {
-            let (began, cpu) = started.unwrap();
             let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
             let gigabytes = got as f64 / CELL_LEN as f64 * MAX_DATA as f64 / 1e9;
             println!(
@@ -147,6 +165,5 @@ async fn main() {
             );
             std::process::exit(0);
         }
-    })
-    .await;
+    }
 }

@@ -403,3 +403,6 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
         Ok(progress)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,9 +15,12 @@ pub use network::{MemNetwork, MemTransport};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
+/// The generator of tests.
+pub type Random = ChaCha12Rng;
+
 /// A generator that gives the same values every time.
-pub fn rng(seed: u64) -> ChaCha12Rng {
-    ChaCha12Rng::seed_from_u64(seed)
+pub fn rng(seed: u64) -> Random {
+    Random::seed_from_u64(seed)
 }
 
 /// Bytes that look random and are the same every time.

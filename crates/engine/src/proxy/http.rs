@@ -565,7 +565,10 @@ mod tests {
             let text = String::from_utf8(page).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("Content-Length: {}", body.len())));
-            assert!(!head.contains(&format!(" {} Error\r\n", status_of(*kind))), "a status without a reason of its own");
+            assert!(
+                !head.contains(&format!(" {} Error\r\n", status_of(*kind))),
+                "a status without a reason of its own"
+            );
         }
     }
 

@@ -1,6 +1,5 @@
 //! Whole circuits through the engine's own code, over a network in memory. What needs no TCP runs on a clock that stands still.
 
-mod attacks;
 mod circuits;
 mod exit;
 mod hostile_client;
@@ -15,15 +14,16 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
+use anonnet_cells::{Assembler, CELL_LEN, Command, write_fragments};
 use anonnet_crypto::keys::{CircuitKey, CircuitKeyRing, IdentityKey, NodeId};
 use anonnet_errors::ErrorKind;
 use anonnet_relay::{ExitPolicy, RelayRules};
-use anonnet_testkit::{MemNetwork, MemTransport, rng};
-use anonnet_transport::{LinkPool, PoolConfig};
+use anonnet_testkit::{MemNetwork, MemRecv, MemSend, MemTransport, rng};
+use anonnet_transport::{DialRole, Link, LinkPool, PoolConfig, StreamKind, StreamRecv, StreamSend, Transport};
 use tokio::sync::{Notify, oneshot};
 
 use crate::bandwidth::Bandwidth;
@@ -298,4 +298,58 @@ async fn write_all(stream: &StreamHandle, data: &[u8]) -> Result<(), ErrorKind> 
         stream.write(&mut piece.to_vec());
     }
     Ok(())
+}
+
+/// A node that does with the streams it is opened what the test says, and how many links it was given.
+struct Liar {
+    id: NodeId,
+    onion: [u8; 32],
+    address: SocketAddr,
+    links: Arc<AtomicUsize>,
+}
+
+impl Liar {
+    fn hop(&self) -> (NodeId, [u8; 32], SocketAddr) {
+        (self.id, self.onion, self.address)
+    }
+}
+
+impl Net {
+    fn liar<F, W>(&self, number: u8, lie: F) -> Liar
+    where
+        F: Fn(Arc<CircuitKeyRing>, NodeId, StreamKind, MemSend, MemRecv) -> W + Send + Sync + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let mut rng = rng(u64::from(number) + 1000);
+        let id = IdentityKey::generate(&mut rng).public().node_id();
+        let ring = Arc::new(CircuitKeyRing::new(CircuitKey::generate(&mut rng), unix_seconds()));
+        let onion = *ring.current_public();
+        let address = SocketAddr::from(([10, number, 0, 1], 9000));
+        let (transport, links) = (self.network.node(address, id), Arc::new(AtomicUsize::new(0)));
+        let counter = Arc::clone(&links);
+        tokio::spawn(async move {
+            let lie = Arc::new(lie);
+            while let Some(link) = transport.accept().await {
+                counter.fetch_add(1, Ordering::Relaxed);
+                let (lie, ring) = (Arc::clone(&lie), Arc::clone(&ring));
+                tokio::spawn(async move {
+                    while let Ok((kind, send, recv)) = link.accept().await {
+                        tokio::spawn(lie(Arc::clone(&ring), id, kind, send, recv));
+                    }
+                });
+            }
+        });
+        Liar { id, onion, address, links }
+    }
+}
+
+/// The CREATE that comes on a circuit's stream.
+async fn read_create(recv: &mut MemRecv) -> Vec<u8> {
+    let (mut assembler, mut cell) = (Assembler::new(Command::Create), vec![0; CELL_LEN]);
+    loop {
+        recv.read_exact(&mut cell).await.unwrap();
+        if let Some(request) = assembler.receive(&cell).unwrap() {
+            return request;
+        }
+    }
 }
