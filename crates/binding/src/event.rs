@@ -99,6 +99,19 @@ impl From<Event> for NativeEvent {
                 ..base
             },
             Event::ProxyRequest(request) => Self::from(request),
+            Event::ProxyConnected { request, circuit } => Self {
+                r#type: "proxyConnected",
+                request: Some(request),
+                circuit: Some(circuit),
+                ..base
+            },
+            Event::ProxyFailed { request, circuit, kind } => Self {
+                r#type: "proxyFailed",
+                request: Some(request),
+                circuit: Some(circuit),
+                code: Some(kind.code()),
+                ..base
+            },
             Event::StreamEnded { circuit, kind } => Self {
                 r#type: "streamEnded",
                 circuit: Some(circuit),
