@@ -4,8 +4,9 @@
 
 mod support;
 
-use anonnet_cells::{CELL_LEN, CellError, Command, write_fragments};
+use anonnet_cells::{BODY_LEN, BodyWriter, CELL_LEN, CellError, Command, Extend, Kind, Message, append, write_fragments};
 use anonnet_circuit::{CircuitError, Violation};
+use anonnet_crypto::cgo::{ClientLayer, client_originate};
 use anonnet_crypto::keys::NodeId;
 use anonnet_crypto::{CryptoError, HandshakeFault};
 use anonnet_relay::{ExtendFault, RelayCircuit, RelayError, RelayEvent, TEARDOWN_CODE};
@@ -95,6 +96,61 @@ fn a_circuit_that_waits_takes_no_cells_and_no_calls() {
     let circuit = RelayCircuit::new(rules.into(), None);
     assert_eq!(format!("{circuit:?}"), "RelayCircuit(creating)");
     assert_eq!(circuit.extended(&[1], &mut out).err(), Some(RelayError::State));
+}
+
+/// A cell of a client that knows the keys of the relay's layer.
+fn forged(layers: &mut [ClientLayer<BODY_LEN>; 1], command: Command, message: Message<'_>, run: &mut Vec<u8>) {
+    append::<_, CellError>(run, command, |tag, body| {
+        BodyWriter::new(body).push(&message)?;
+        client_originate(layers, command as u8, tag, body);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn attack_08_a_cell_for_a_hop_that_is_not_the_last_any_more() {
+    let mut chain = Chain::with(23, 1, true, |path| path);
+    chain.start();
+    let circuit = chain.relays[0].circuit();
+    circuit.receive(&mut std::mem::take(&mut chain.forward[0]), &mut |_| {}).unwrap();
+    let (secrets, mut out, mut run) = (secrets(), Vec::new(), Vec::new());
+    circuit.created(&secrets, &[1; 1000], &mut out).unwrap();
+    let mut layers = [ClientLayer::new(&secrets.forward)];
+    let extend = Extend {
+        node_id: [9; 32],
+        address: "127.0.0.9:1".parse().unwrap(),
+        handshake: &[7; 1500],
+    };
+    for (more, data) in [true, false].into_iter().zip(extend.write().unwrap()) {
+        forged(
+            &mut layers,
+            Command::RelayEarly,
+            Message {
+                kind: Kind::Extend,
+                stream: 0,
+                seq: 0,
+                more,
+                data: &data,
+            },
+            &mut run,
+        );
+    }
+    circuit.receive(&mut run, &mut |_| {}).unwrap();
+    let Stage::Circuit(circuit) = std::mem::replace(&mut chain.relays[0].stage, Stage::Gone) else {
+        panic!("gone")
+    };
+    let (mut forward, _) = circuit.extended(&[1; 1180], &mut out).unwrap();
+    let begin = Message {
+        kind: Kind::BeginDir,
+        stream: 1,
+        seq: 1,
+        more: false,
+        data: &[],
+    };
+    run.clear();
+    forged(&mut layers, Command::Relay, begin, &mut run);
+    assert_eq!(forward.process(&mut run), Err(RelayError::Recognised));
 }
 
 fn secrets() -> anonnet_crypto::handshake::HopSecrets {
