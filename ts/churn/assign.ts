@@ -45,7 +45,7 @@ export function admit(draft: Draft, event: RequestEvent): void {
   }
   draft.requests.set(request.id, request)
   if (request.target !== undefined) rememberPort(draft, request.target.port)
-  assign(draft, request)
+  if (!assign(draft, request)) draft.demandChanged = true
 }
 
 function rememberPort(draft: Draft, port: number): void {
@@ -120,15 +120,26 @@ export function isAvoided(draft: Draft, nodeId: string): boolean {
   return (draft.avoided.get(nodeId)?.untilMs ?? 0) > draft.nowMs
 }
 
-/** Tries every waiting request again, the longest waiting first. */
-export function assignWaiting(draft: Draft): void {
-  for (const request of [...draft.requests.values()]) if (request.attached === undefined) assign(draft, request)
+/** Offers a circuit to those who wait, the longest waiting first; if a group is named, to it only. */
+export function offer(draft: Draft, id: number, group?: string): void {
+  for (const request of [...draft.requests.values()]) {
+    const circuit = draft.circuits.get(id)
+    if (circuit === undefined) return
+    if (request.attached !== undefined || (group !== undefined && request.group !== group)) continue
+    if (circuit.isolation !== undefined && circuit.isolation !== request.isolation) continue
+    if (!fits(draft, circuit, request)) continue
+    if (circuit.isolation === undefined) claim(draft, circuit, request)
+    else attach(draft, circuit, request)
+  }
 }
 
 /** One stream less on a circuit. */
 export function released(draft: Draft, id: number | undefined): void {
   const circuit = id === undefined ? undefined : draft.circuits.get(id)
-  if (circuit !== undefined && circuit.open > 0) draft.circuits.set(circuit.id, { ...circuit, open: circuit.open - 1 })
+  if (circuit === undefined || circuit.open === 0) return
+  draft.circuits.set(circuit.id, { ...circuit, open: circuit.open - 1 })
+  // An idle circuit can make room for somebody who waits for a build.
+  if (circuit.open === 1) draft.demandChanged = true
 }
 
 /** The client went away. */
@@ -184,7 +195,7 @@ export function streamFailed(draft: Draft, id: number, reason: string): void {
     avoid: circuit !== undefined && otherExit ? [...request.avoid, circuit.path[2]] : request.avoid
   }
   draft.requests.set(id, waiting)
-  assign(draft, waiting)
+  if (!assign(draft, waiting)) draft.demandChanged = true
 }
 
 function expire(draft: Draft, id: number): void {

@@ -1,7 +1,7 @@
 /** Circuits on their way: for those who wait, beside slow ones, and ahead of need. */
 import { type ErrorCode, isErrorCode } from '../errors/index.js'
 import type { PathRequest } from '../routing/types.js'
-import { assign, assignWaiting, fits, isAvoided, refuse } from './assign.js'
+import { fits, isAvoided, offer, refuse } from './assign.js'
 import type { Draft } from './draft.js'
 import { avoidRelay, forgive } from './health.js'
 import { backoffMs, buildTimeoutMs, hedgeDelayMs, withSample } from './timing.js'
@@ -63,7 +63,8 @@ function makeRoom(draft: Draft): boolean {
 
 /** Sees to it that a build is under way for every request that needs a circuit. */
 export function coverRequests(draft: Draft): void {
-  if (!draft.usable || draft.closed || draft.nowMs < draft.retryMs) return
+  draft.demandChanged = false
+  if (!draft.usable || draft.closed || draft.nowMs < draft.retryMs || draft.requests.size === 0) return
   const seen = new Set<string>()
   const taken = new Set<number>()
   for (const request of [...draft.requests.values()]) {
@@ -82,7 +83,8 @@ export function coverRequests(draft: Draft): void {
     // A build that was begun for nobody may go through what is broken: who is on a suspect circuit gets one of its own, elsewhere.
     if (free !== undefined && request.attached === undefined) {
       taken.add(free.id)
-      draft.builds.set(free.id, { ...free, group: request.group })
+      const hedgeMs = Math.max(draft.nowMs, free.startedMs + hedgeDelayMs(draft))
+      draft.builds.set(free.id, { ...free, group: request.group, hedgeMs })
       draft.supplyChanged = true
       continue
     }
@@ -100,7 +102,7 @@ function startFor(draft: Draft, request: PoolRequest, beside: readonly (CircuitP
     ports: request.kind === 'exit' ? portsOfGroup(draft, request) : undefined,
     avoid: avoidList(draft, request, [suspect?.path, ...beside])
   }
-  draft.startBuild(path, request.group, buildTimeoutMs(draft))
+  draft.startBuild(path, buildTimeoutMs(draft), { group: request.group, hedgeMs: draft.nowMs + hedgeDelayMs(draft) })
 }
 
 /** The ports that others of the same group wait for: an exit that takes them too saves a circuit. */
@@ -115,12 +117,11 @@ function portsOfGroup(draft: Draft, request: PoolRequest): number[] {
 /** Starts another build beside one that somebody waits for and that takes long. */
 export function hedge(draft: Draft): void {
   if (!draft.usable || draft.closed) return
-  const delayMs = hedgeDelayMs(draft)
   for (const build of [...draft.builds.values()]) {
-    if (draft.nowMs - build.startedMs < delayMs) continue
+    if (build.hedgeMs === undefined || build.hedgeMs > draft.nowMs) continue
     const request = hedgedFor(draft, build)
+    draft.builds.set(build.id, { ...build, hedgeMs: request === undefined ? draft.nowMs + hedgeDelayMs(draft) : undefined })
     if (request === undefined) continue
-    draft.builds.set(build.id, { ...build, hedged: true })
     startFor(
       draft,
       request,
@@ -131,22 +132,12 @@ export function hedge(draft: Draft): void {
 
 /** The request for which a build may get another one beside it. */
 function hedgedFor(draft: Draft, build: PoolBuild): PoolRequest | undefined {
-  if (build.group === undefined || build.hedged || !hasRoom(draft)) return undefined
+  if (!hasRoom(draft)) return undefined
   let beside = 0
   for (const other of draft.builds.values()) if (other.group === build.group) beside += 1
   if (beside > draft.limits.maxHedges) return undefined
   for (const request of draft.requests.values()) if (request.group === build.group && needs(draft, request)) return request
   return undefined
-}
-
-/** When the next build is to be hedged. */
-export function nextHedgeMs(draft: Draft): number | undefined {
-  const delayMs = hedgeDelayMs(draft)
-  let next: number | undefined
-  for (const build of draft.builds.values()) {
-    if (hedgedFor(draft, build) !== undefined) next = Math.min(next ?? Infinity, build.startedMs + delayMs)
-  }
-  return next
 }
 
 /** How many clean circuits there should be: a few, and more while they are taken fast. */
@@ -167,7 +158,7 @@ export function supply(draft: Draft): void {
   const start = (ports: readonly number[]): void => {
     if (builds >= draft.limits.maxPoolBuilds || !hasRoom(draft)) return
     builds += 1
-    draft.startBuild({ kind: 'exit', ports, avoid: avoidList(draft, undefined, []), patient: true }, undefined, buildTimeoutMs(draft))
+    draft.startBuild({ kind: 'exit', ports, avoid: avoidList(draft, undefined, []), patient: true }, buildTimeoutMs(draft))
   }
   for (let have = clean.length + coming.length; have < wantedClean(draft); have++) start(draft.basePorts)
   for (const [port, lastMs] of [...draft.ports.entries()]) {
@@ -186,6 +177,7 @@ export function supply(draft: Draft): void {
 export function built(draft: Draft, id: number, circuit: number): void {
   const build = draft.builds.get(id)
   draft.builds.delete(id)
+  draft.demandChanged = true
   if (build?.path === undefined || draft.closed || draft.circuits.has(circuit)) {
     // Not asked for, or too late: nobody would ever end it.
     if (!draft.circuits.has(circuit)) draft.actions.push({ type: 'close', circuit })
@@ -210,10 +202,8 @@ export function built(draft: Draft, id: number, circuit: number): void {
     probe: undefined
   })
   // Its own group first, so that one who asks for many keys does not starve another; then whoever waits.
-  for (const request of [...draft.requests.values()]) {
-    if (request.group === build.group && request.attached === undefined) assign(draft, request)
-  }
-  assignWaiting(draft)
+  offer(draft, circuit, build.group)
+  offer(draft, circuit)
 }
 
 /** Codes that are about this machine and say nothing of any relay. */
@@ -231,6 +221,7 @@ export function buildFailed(draft: Draft, event: FailureEvent): void {
   if (build === undefined) return
   draft.builds.delete(build.id)
   draft.supplyChanged = true
+  draft.demandChanged = true
   const code: ErrorCode = isErrorCode(event.code) ? event.code : 'ERR_ANONNET_INTERNAL'
   draft.lastBuildCode = code
   if (event.rule === 'exit') {

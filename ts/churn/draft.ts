@@ -79,6 +79,8 @@ export class Draft {
   nextBuild: number
   /** Whether the supply of clean circuits has to be looked at. */
   supplyChanged = false
+  /** Whether somebody may need a build who has none. */
+  demandChanged = false
 
   constructor(
     state: PoolState,
@@ -113,26 +115,26 @@ export class Draft {
     return Math.round(ms * (1 - ratio + 2 * ratio * this.env.rng()))
   }
 
-  startBuild(request: PathRequest, group: string | undefined, timeoutMs: number): PoolBuild {
+  startBuild(request: PathRequest, timeoutMs: number, waiting?: { readonly group: string; readonly hedgeMs: number }): void {
     const build: PoolBuild = {
       id: this.nextBuild,
       request,
-      group,
+      group: waiting?.group,
       path: undefined,
       startedMs: this.nowMs,
       timeoutMs,
-      hedged: false
+      hedgeMs: waiting?.hedgeMs
     }
     this.nextBuild += 1
     this.builds.set(build.id, build)
     this.actions.push({ type: 'build', build: build.id, request, timeoutMs })
-    return build
   }
 
   /** Takes a circuit out. What was being connected on it is told by the engine shortly, or had been connected. */
   dropCircuit(id: number): void {
     this.circuits.delete(id)
     this.supplyChanged = true
+    this.demandChanged = true
     for (const request of [...this.requests.values()]) {
       if (request.attached?.circuit !== id) continue
       this.requests.set(request.id, { ...request, attached: { ...request.attached, stallMs: this.nowMs + this.limits.graceMs } })

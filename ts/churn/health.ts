@@ -1,5 +1,5 @@
 /** Which circuits and relays are not to be relied on: stalled streams, probes, circuits that ended, relays that failed. */
-import { assignWaiting } from './assign.js'
+import { offer } from './assign.js'
 import type { Draft } from './draft.js'
 import { probeTimeoutMs, stallDelayMs } from './timing.js'
 import type { PoolCircuit } from './types.js'
@@ -81,6 +81,7 @@ function suspect(draft: Draft, circuit: PoolCircuit, delayMs: number): void {
 function probe(draft: Draft, circuit: PoolCircuit, silent: number): void {
   const timeoutMs = probeTimeoutMs(draft)
   const sinceMs = circuit.probe?.sinceMs ?? draft.nowMs
+  draft.demandChanged = true
   draft.circuits.set(circuit.id, { ...circuit, probe: { sinceMs, untilMs: draft.nowMs + timeoutMs, silent } })
   draft.actions.push({ type: 'probe', circuit: circuit.id, timeoutMs })
 }
@@ -91,7 +92,7 @@ export function probed(draft: Draft, id: number, alive: boolean): void {
   if (circuit === undefined) return
   if (alive) {
     draft.circuits.set(id, { ...circuit, heardMs: draft.nowMs, probe: undefined })
-    assignWaiting(draft)
+    offer(draft, id)
     return
   }
   if (circuit.probe === undefined) return

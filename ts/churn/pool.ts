@@ -3,8 +3,8 @@
  * its own; a run replays from its events.
  */
 import { errorFromCode } from '../errors/index.js'
-import { admit, assignWaiting, cancelled, connected, refuse, released, streamFailed } from './assign.js'
-import { buildFailed, built, coverRequests, hedge, nextHedgeMs, supply } from './builds.js'
+import { admit, cancelled, connected, offer, refuse, released, streamFailed } from './assign.js'
+import { buildFailed, built, coverRequests, hedge, supply } from './builds.js'
 import { Draft } from './draft.js'
 import { circuitClosed, forgetOld, overdueProbes, probed, watchStalls } from './health.js'
 import { BASE_PORTS, POOL_LIMITS, type PoolLimits } from './limits.js'
@@ -37,9 +37,7 @@ export function newPool(limits: Partial<PoolLimits> = {}): PoolState {
 export function step(state: PoolState, event: PoolEvent, env: PoolEnvironment): PoolStep {
   const draft = new Draft(state, env)
   handle(draft, event)
-  overdue(draft)
-  coverRequests(draft)
-  hedge(draft)
+  if (draft.demandChanged) coverRequests(draft)
   if (draft.supplyChanged) supply(draft)
   return { state: draft.state(), actions: draft.actions, wakeAtMs: wakeAtMs(draft) }
 }
@@ -86,10 +84,13 @@ function handle(draft: Draft, event: PoolEvent): void {
 }
 
 function tick(draft: Draft): void {
+  overdue(draft)
   overdueProbes(draft)
   watchStalls(draft)
   endUseless(draft)
   forgetOld(draft)
+  coverRequests(draft)
+  hedge(draft)
   draft.supplyChanged = true
 }
 
@@ -97,12 +98,14 @@ function listChanged(draft: Draft, usable: boolean): void {
   draft.usable = usable
   draft.basePorts = BASE_PORTS
   draft.supplyChanged = true
+  draft.demandChanged = true
   if (!usable) return
   draft.poolRetryMs = Math.min(draft.poolRetryMs, draft.nowMs)
   // What was ready for anybody is of no use if its exit left the list.
   for (const circuit of [...draft.circuits.values()]) {
     const idle = circuit.isolation === undefined && circuit.kind === 'exit'
     if (idle && !draft.env.accepts(circuit.path[2], undefined)) draft.endCircuit(circuit.id)
+    else offer(draft, circuit.id)
   }
 }
 
@@ -113,6 +116,7 @@ function networkChanged(draft: Draft): void {
   draft.retryMs = 0
   draft.poolRetryMs = 0
   draft.supplyChanged = true
+  draft.demandChanged = true
 }
 
 function counted(draft: Draft, streams: ReadonlyMap<number, number>): void {
@@ -147,7 +151,6 @@ function overdue(draft: Draft): void {
     if (draft.nowMs < build.startedMs + build.timeoutMs + draft.limits.graceMs) continue
     buildFailed(draft, { type: 'buildFailed', build: build.id, code: 'ERR_ANONNET_TIMEOUT' })
   }
-  if (draft.supplyChanged) assignWaiting(draft)
 }
 
 function close(draft: Draft): void {
@@ -162,7 +165,7 @@ function close(draft: Draft): void {
 
 function wakeAtMs(draft: Draft): number | undefined {
   if (draft.closed) return undefined
-  let next = nextHedgeMs(draft) ?? Infinity
+  let next = Infinity
   const at = (ms: number): void => {
     if (ms < next) next = ms
   }
@@ -175,7 +178,10 @@ function wakeAtMs(draft: Draft): number | undefined {
       at(request.attached.stallMs)
     }
   }
-  for (const build of draft.builds.values()) at(build.startedMs + build.timeoutMs + draft.limits.graceMs)
+  for (const build of draft.builds.values()) {
+    at(build.startedMs + build.timeoutMs + draft.limits.graceMs)
+    if (build.hedgeMs !== undefined) at(build.hedgeMs)
+  }
   for (const circuit of draft.circuits.values()) {
     if (circuit.open === 0) at(circuit.untilMs)
     if (circuit.probe !== undefined) at(circuit.probe.untilMs + draft.limits.graceMs)

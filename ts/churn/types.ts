@@ -33,8 +33,8 @@ export interface PoolBuild {
   readonly path: CircuitPath | undefined
   readonly startedMs: number
   readonly timeoutMs: number
-  /** Whether another was started beside it. */
-  readonly hedged: boolean
+  /** When to look whether another is to be started beside it; undefined if one was, or nobody waits for it. */
+  readonly hedgeMs: number | undefined
 }
 
 /** A request that is not connected yet. */
