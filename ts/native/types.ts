@@ -107,24 +107,11 @@ export interface ProxyFailedEvent {
   code: string
 }
 
-/** The client of a proxy request left while it waited. */
-export interface ProxyGoneEvent {
-  type: 'proxyGone'
-  request: number
-}
-
 /** A proxy stream that had been connected ended. */
 export interface StreamEndedEvent {
   type: 'streamEnded'
   circuit: number
   code?: string
-}
-
-export interface LogEvent {
-  type: 'log'
-  level: 'error' | 'warn' | 'info' | 'debug'
-  target: string
-  message: string
 }
 
 /** What comes up unasked. */
@@ -135,9 +122,7 @@ export type EngineEvent =
   | ProxyRequestEvent
   | ProxyConnectedEvent
   | ProxyFailedEvent
-  | ProxyGoneEvent
   | StreamEndedEvent
-  | LogEvent
 
 export type NativeEvent = OpOkEvent | OpFailedEvent | EngineEvent
 

@@ -185,11 +185,7 @@ export abstract class BaseNode implements AsyncDisposable {
 
   /** Events that mean the same for every kind of node; returns false for the others. @internal */
   protected onCommonEvent(event: EngineEvent): boolean {
-    const { diagnostics, log } = this.core
-    if (event.type === 'log') {
-      log.child(event.target)[event.level](event.message)
-      return true
-    }
+    const { diagnostics } = this.core
     if (event.type === 'linkUp' || event.type === 'linkDown') {
       diagnostics.emit('link', { state: event.type === 'linkUp' ? 'up' : 'down', authenticated: event.authenticated, code: event.code })
       return true

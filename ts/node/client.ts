@@ -277,9 +277,6 @@ export class AnonNode extends BaseNode {
       case 'proxyFailed':
         this.#proxyRequests.failed(event.request, event.code)
         return
-      case 'proxyGone':
-        this.#proxyRequests.gone(event.request)
-        return
       case 'rpcRequest':
         // A client has no roles: whoever asks it anything is refused.
         this.core.engine.rpcReject(event.request)

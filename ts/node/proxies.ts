@@ -69,15 +69,14 @@ export class ProxyRequests {
     }
   }
 
-  /** The client left while its request waited. */
-  gone(request: number): void {
-    const entry = this.#forget(request)
-    if (entry !== undefined) this.#driver.cancel(entry.id)
-  }
-
   /** A listener was closed, and with it its clients. */
   closed(listener: number): void {
-    for (const [request, entry] of this.#entries) if (entry.listener === listener) this.gone(request)
+    for (const [request, entry] of this.#entries) if (entry.listener === listener) this.#cancel(request)
+  }
+
+  #cancel(request: number): void {
+    const entry = this.#forget(request)
+    if (entry !== undefined) this.#driver.cancel(entry.id)
   }
 
   #settle(request: number, code: string): void {
