@@ -33,10 +33,10 @@ export const MAX_WEIGHT_BYTES_PER_S = 1_000_000_000
 /** No relay weighs more than this many times the median of the declared rates. */
 export const MAX_WEIGHT_MEDIANS = 10
 
-/** One vote of a bootstrap node. */
-export const MAX_VOTE_BYTES = 8 * 1024 * 1024
+/** One vote of a bootstrap node: fits, with what is around it, into a request of 8 MiB. */
+export const MAX_VOTE_BYTES = 7 * 1024 * 1024
 /** Votes in one vote.exchange message; what does not fit goes with the next one. */
-export const MAX_EXCHANGE_BYTES = 9 * 1024 * 1024
+export const MAX_EXCHANGE_BYTES = 7.5 * 1024 * 1024
 /** Two different votes of one node in one interval prove that it equivocates: more are not kept. */
 export const MAX_VOTES_PER_VOTER = 2
 /** Different lists that one bootstrap node may sign for one interval, as far as we remember: an honest one signs at most one a new vote. */
