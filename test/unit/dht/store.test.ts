@@ -1,11 +1,20 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_PUBLISHED_RECORDS, MAX_PUBLISHERS_PER_KEY, MAX_RECORD_TTL_S, TOKEN_LIFETIME_MS } from '../../../ts/dht/limits.js'
+import { idInBucket } from '../../../ts/dht/id.js'
+import {
+  BUCKET_SIZE,
+  FAR_BITS,
+  MAX_PUBLISHED_RECORDS,
+  MAX_PUBLISHERS_PER_KEY,
+  MAX_RECORD_TTL_S,
+  TOKEN_LIFETIME_MS
+} from '../../../ts/dht/limits.js'
 import { Publications } from '../../../ts/dht/publications.js'
 import { issueRecord, type SignedRecord } from '../../../ts/dht/record.js'
 import { RecordStore } from '../../../ts/dht/store.js'
+import { contactOf } from '../../../ts/dht/table.js'
 import { TokenKey } from '../../../ts/dht/token.js'
 import { sha256, toHex } from '../../../ts/directory/wire.js'
-import { codeOf, codeOfAsync, DhtNetwork, makeSigner, START_S } from './helpers.js'
+import { addressOf, codeOf, codeOfAsync, DhtNetwork, makeSigner, START_S, seededBytes } from './helpers.js'
 
 const NOW_MS = START_S * 1000
 const keyOf = (name: string) => toHex(sha256(Buffer.from(name)))
@@ -138,6 +147,19 @@ describe('tokens', () => {
     expect(key.accepts(token, 'bb', NOW_MS)).toBe(false)
     expect(new TokenKey(new Uint8Array(32).fill(2)).accepts(token, 'aa', NOW_MS)).toBe(false)
     expect(key.accepts(token.with(0, 9), 'aa', NOW_MS)).toBe(false)
+  })
+})
+
+describe('the radius', () => {
+  it('ends 4 bits beyond the 16 nodes nearest to us, and has no end while we know fewer', () => {
+    const { node } = new DhtNetwork().add(1)
+    const random = seededBytes(3)
+    const inBucket = (bits: number) => toHex(idInBucket(node.table.self, bits, random(32)))
+    for (let i = 0; i < BUCKET_SIZE - 1; i++) node.table.seen(contactOf({ nodeId: inBucket(12), address: addressOf(i) }), NOW_MS)
+    expect(node.store.isFar(inBucket(0))).toBe(false)
+    node.table.seen(contactOf({ nodeId: inBucket(10), address: addressOf(99) }), NOW_MS)
+    expect(node.store.isFar(inBucket(10 - FAR_BITS))).toBe(false)
+    expect(node.store.isFar(inBucket(10 - FAR_BITS - 1))).toBe(true)
   })
 })
 
