@@ -16,9 +16,6 @@ use core::arch::x86_64::{
 };
 use multiversion::multiversion;
 use multiversion::target::match_target;
-use polyval::Polyval;
-use polyval::universal_hash::UniversalHash;
-use polyval::universal_hash::array::Array;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// x^63 + x^62 + x^57: the upper half of POLYVAL's polynomial, with which a product is reduced.
@@ -50,14 +47,10 @@ struct Product {
     high: __m512i,
 }
 
-/// Whether this processor can do it.
-pub(super) fn available() -> bool {
-    // What `multiversion` asks for beside the features themselves: generations on which wide vectors cost no clock rate.
-    is_x86_feature_detected!("avx512f") && supported()
-}
-
+/// Whether this processor can do it. `multiversion` asks for more than the features: generations that do not lower their
+/// clock for wide vectors.
 #[multiversion(targets("x86_64+sse4.1+pclmulqdq+avx2+avx512f+avx512bw+vpclmulqdq"))]
-fn supported() -> bool {
+pub(super) fn available() -> bool {
     match_target! {
         "x86_64+sse4.1+pclmulqdq+avx2+avx512f+avx512bw+vpclmulqdq" => true,
         _ => false,
@@ -69,8 +62,7 @@ fn supported() -> bool {
 pub(super) fn expand(h: &[u8; 16]) -> WideKey {
     match_target! {
         "x86_64+sse4.1+pclmulqdq+avx2+avx512f+avx512bw+vpclmulqdq" => powers(h),
-        // Not reached: see `available`. The first power is all that the other arms need.
-        _ => WideKey([u128_words(u128::from_le_bytes(*h)), [0; 8], [0; 8]]),
+        _ => plain::expand(h),
     }
 }
 
@@ -79,11 +71,7 @@ pub(super) fn expand(h: &[u8; 16]) -> WideKey {
 pub(super) fn hash_block(h: &[u8; 16], block: &[u8; 16]) -> [u8; 16] {
     match_target! {
         "x86_64+sse4.1+pclmulqdq+avx2+avx512f+avx512bw+vpclmulqdq" => fold(multiply(spread(h), lone(block))),
-        _ => {
-            let mut hash = Polyval::new(&Array(*h));
-            hash.update(&[Array(*block)]);
-            hash.finalize().0
-        }
+        _ => plain::hash_block(h, block),
     }
 }
 
@@ -92,21 +80,35 @@ pub(super) fn hash_block(h: &[u8; 16], block: &[u8; 16]) -> [u8; 16] {
 pub(super) fn hash_cell<const N: usize>(key: &WideKey, tag: &[u8; 16], command: u8, body: &[u8; N]) -> [u8; 16] {
     match_target! {
         "x86_64+sse4.1+pclmulqdq+avx2+avx512f+avx512bw+vpclmulqdq" => sum(key, tag, command, body),
-        _ => {
-            let mut hash = Polyval::new(&Array(first_power(key)));
-            hash.update_padded(&[&tag[..], &[command], &body[..]].concat());
-            hash.finalize().0
-        }
+        _ => plain::hash_cell(key, tag, command, body),
     }
 }
 
-fn u128_words(value: u128) -> [u64; 8] {
-    [0, 0, 0, 0, 0, 0, value as u64, (value >> 64) as u64]
-}
+/// The same for processors without the features. Nobody calls these, see [`available`]; but an arm that is compiled should be right.
+mod plain {
+    use super::WideKey;
+    use polyval::Polyval;
+    use polyval::universal_hash::UniversalHash;
+    use polyval::universal_hash::array::Array;
 
-fn first_power(key: &WideKey) -> [u8; 16] {
-    let [[.., low, high], ..] = key.0;
-    ((u128::from(high) << 64) | u128::from(low)).to_le_bytes()
+    /// The first power is all that the others need.
+    pub(super) fn expand(h: &[u8; 16]) -> WideKey {
+        let value = u128::from_le_bytes(*h);
+        WideKey([[0, 0, 0, 0, 0, 0, value as u64, (value >> 64) as u64], [0; 8], [0; 8]])
+    }
+
+    pub(super) fn hash_block(h: &[u8; 16], block: &[u8; 16]) -> [u8; 16] {
+        let mut hash = Polyval::new(&Array(*h));
+        hash.update(&[Array(*block)]);
+        hash.finalize().0
+    }
+
+    pub(super) fn hash_cell(key: &WideKey, tag: &[u8; 16], command: u8, body: &[u8]) -> [u8; 16] {
+        let [[.., low, high], ..] = key.0;
+        let mut hash = Polyval::new(&Array(((u128::from(high) << 64) | u128::from(low)).to_le_bytes()));
+        hash.update_padded(&[&tag[..], &[command], body].concat());
+        hash.finalize().0
+    }
 }
 
 #[inline]
@@ -294,4 +296,29 @@ fn sum<const N: usize>(key: &WideKey, tag: &[u8; 16], command: u8, body: &[u8; N
     }
     let product = add(add(zero(), load(&last), factor(p1)), load(two), factor(p2));
     fold(reduce(add(product, _mm512_xor_si512(sum, load(one)), factor(p3))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_arms_give_the_same() {
+        let (h, tag, body) = ([0x35; 16], [0x77; 16], [0x1c; 1084]);
+        let portable = super::super::tweak::HashKeys::portable(&h, &h);
+        assert_eq!(plain::hash_cell(&plain::expand(&h), &tag, 2, &body), portable.cell(&tag, 2, &body));
+        assert_eq!(plain::hash_block(&h, &tag), portable.tag(&tag));
+        assert_eq!(hash_block(&h, &tag), portable.tag(&tag));
+        assert_eq!(hash_cell(&expand(&h), &tag, 2, &body), portable.cell(&tag, 2, &body));
+    }
+
+    #[test]
+    fn it_is_available_only_with_all_features() {
+        let all = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("vpclmulqdq")
+            && is_x86_feature_detected!("pclmulqdq")
+            && is_x86_feature_detected!("avx2");
+        assert!(all || !available());
+    }
 }
