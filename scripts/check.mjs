@@ -53,6 +53,7 @@ const roomLevel = {
   dht: 2,
   directory: 2,
   native: 1,
+  wire: 1,
   config: 1,
   diagnostics: 1,
   errors: 0

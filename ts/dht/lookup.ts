@@ -3,7 +3,7 @@
  * say of others is hearsay: it steers the lookup and nothing else.
  */
 import type { Peer } from '../directory/types.js'
-import { Malformed } from '../directory/wire.js'
+import { Malformed } from '../wire/index.js'
 import { compareDistance } from './id.js'
 import { ALPHA, ANSWERS_PER_PATH, BUCKET_SIZE, LOOKUP_PATHS, MAX_LOOKUP_QUERIES, MAX_SHORTLIST } from './limits.js'
 import { PrefixCounter, type PrefixLimits } from './prefixes.js'

@@ -1,7 +1,19 @@
 /** The four questions and their answers on the wire: writers, and strict readers. */
-import { parseAddress } from '../directory/address.js'
+
 import type { Peer } from '../directory/types.js'
-import { asArray, asBytes, asBytesUpTo, asFields, asText, asTuple, copyBytes, fromHex, Malformed, toHex } from '../directory/wire.js'
+import {
+  asArray,
+  asBytes,
+  asBytesUpTo,
+  asFields,
+  asText,
+  asTuple,
+  copyBytes,
+  fromHex,
+  Malformed,
+  parseAddress,
+  toHex
+} from '../wire/index.js'
 import { BUCKET_SIZE, MAX_PUBLISHERS_PER_KEY, MAX_RECORD_BYTES } from './limits.js'
 import type { SignedRecord } from './record.js'
 

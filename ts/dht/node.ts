@@ -1,7 +1,7 @@
 /** A DHT node: answers PING, FIND_NODE, FIND_VALUE and STORE, looks up, publishes, and keeps its table and its store in order. */
-import { prefixOf, WIDE_PREFIX } from '../directory/address.js'
+
 import type { Peer, RpcCall, RpcOrigin, Signer, Verify } from '../directory/types.js'
-import { fault, fromHex, guard, Malformed, nodeIdOf, toHex } from '../directory/wire.js'
+import { fault, fromHex, guard, Malformed, nodeIdOf, prefixOf, toHex, WIDE_PREFIX } from '../wire/index.js'
 import { commonBits, idInBucket } from './id.js'
 import {
   BUCKET_REFRESH_MS,

@@ -1,5 +1,5 @@
 /** Counts of addresses per prefix, with a limit on each: many ids behind few addresses get few places. */
-import { NARROW_PREFIX, prefixOf, WIDE_PREFIX } from '../directory/address.js'
+import { NARROW_PREFIX, prefixOf, WIDE_PREFIX } from '../wire/index.js'
 import { MAX_PER_NARROW_PREFIX, MAX_PER_WIDE_PREFIX } from './limits.js'
 
 export interface PrefixLimits {

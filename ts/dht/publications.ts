@@ -1,6 +1,6 @@
 /** The records that this node publishes itself: what, and when each is due to be issued and stored anew. */
 import type { Signer } from '../directory/types.js'
-import { fault } from '../directory/wire.js'
+import { fault } from '../wire/index.js'
 import { MAX_PUBLISHED_RECORDS, MAX_REPUBLISH_MS } from './limits.js'
 import { type DhtRecord, issueRecord, type SignedRecord } from './record.js'
 

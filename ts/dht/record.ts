@@ -17,7 +17,7 @@ import {
   sha256,
   signedMessage,
   toHex
-} from '../directory/wire.js'
+} from '../wire/index.js'
 import { MAX_PAYLOAD_BYTES, MAX_RECORD_BYTES, MAX_RECORD_TTL_S, RECORD_CLOCK_TOLERANCE_S } from './limits.js'
 
 export const RECORD_DOMAIN = 'anonnet:1:record'

@@ -3,7 +3,7 @@
  * Within a class that is full goes, newcomer included: what has expired, then what is far outside our radius, then of the heaviest
  * address prefix what expires first. A flood from few addresses so only pushes out itself.
  */
-import { fault } from '../directory/wire.js'
+import { fault } from '../wire/index.js'
 import { CLASS_SHARE_PERCENT, MAX_PUBLISHERS_PER_KEY, MAX_STORED_BYTES, MAX_STORED_RECORDS } from './limits.js'
 import { checkTime, expiryMs, type RecordClass, type SignedRecord } from './record.js'
 

@@ -1,6 +1,6 @@
 /** The routing table: 256 buckets of 16 contacts, least recently seen first. Only nodes that answered us get in. */
 import type { Peer } from '../directory/types.js'
-import { fromHex } from '../directory/wire.js'
+import { fromHex } from '../wire/index.js'
 import { commonBits, compareDistance } from './id.js'
 import { BUCKET_SIZE, MAX_FAILURES, MAX_REPLACEMENTS } from './limits.js'
 import { PREFIX_LIMITS, PrefixCounter, type PrefixLimits } from './prefixes.js'

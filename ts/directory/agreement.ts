@@ -7,6 +7,7 @@
  * middle asks all others first, so that it neither votes twice nor for an interval whose list exists.
  */
 import { errorFromCode } from '../errors/index.js'
+import { asBytesUpTo, asFields, fault, guard, Malformed, nodeIdOf, toHex } from '../wire/index.js'
 import { ListArchive, listBytes, listQuestion } from './archive.js'
 import { type Exchange, readAnnouncement, readExchange, takeVotes, writeAnnouncement, writeExchange } from './exchange.js'
 import {
@@ -26,7 +27,6 @@ import { type AgreementState, readState, writeState } from './state.js'
 import { DescriptorStore } from './store.js'
 import type { Peer, RelayList, RpcOrigin, Signer, Verify } from './types.js'
 import { DescriptorCache, issueVote, parseVote } from './vote.js'
-import { asBytesUpTo, asFields, fault, guard, Malformed, nodeIdOf, toHex } from './wire.js'
 
 /** A bootstrap node as it stands in the configuration. */
 export interface BootstrapNode {

@@ -1,8 +1,9 @@
 /** Answers 'list.get': the newest list, or what changed since the one that the asker has. For bootstrap nodes and for relays that cache. */
+
+import { asBytes, asBytesUpTo, asFields, fault, fromHex, guard, Malformed, toHex } from '../wire/index.js'
 import { applyDiff, diff } from './difference.js'
 import { MAX_ARCHIVED_LISTS, MAX_LIST_BYTES } from './limits.js'
 import type { RelayList } from './types.js'
-import { asBytes, asBytesUpTo, asFields, fault, fromHex, guard, Malformed, toHex } from './wire.js'
 
 /** `same`: the asker has the newest. `list` or `diff`: bytes for verifyList or applyDiff. */
 export type ListAnswer = { readonly same: true } | { readonly list: Uint8Array } | { readonly diff: Uint8Array }

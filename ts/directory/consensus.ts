@@ -1,4 +1,6 @@
 /** The relay list that follows from a set of votes. Pure: the same votes in any order give the same bytes. */
+
+import { fromHex } from '../wire/index.js'
 import type { SignedDescriptor } from './descriptor.js'
 import {
   CLOCK_TOLERANCE_S,
@@ -11,7 +13,6 @@ import {
 } from './limits.js'
 import { encodeBody, type ListEntry, type ListHead, majorityOf } from './list.js'
 import type { Vote } from './vote.js'
-import { fromHex } from './wire.js'
 
 /** Head, signatures and what CBOR adds to each entry, in bytes. */
 const LIST_OVERHEAD_BYTES = 16 * 1024

@@ -1,16 +1,4 @@
 /** Relay descriptors: CBOR `[body, signature]`, the signature over ENCAP('anonnet:1:descriptor') | body, exactly as received. */
-import { parseAddress, parseIp } from './address.js'
-import {
-  CLOCK_TOLERANCE_S,
-  MAX_DESCRIPTOR_BYTES,
-  MAX_DESCRIPTOR_LIFETIME_S,
-  MAX_EXIT_POLICY_LINE_CHARS,
-  MAX_EXIT_POLICY_LINES,
-  MAX_FAMILY_MEMBERS,
-  MAX_PROTOCOL_VERSIONS,
-  MIN_DESCRIPTOR_LIFETIME_S
-} from './limits.js'
-import type { RelayDescriptor, Roles, Signer, Verify } from './types.js'
 import {
   asArray,
   asBytes,
@@ -27,10 +15,23 @@ import {
   guard,
   Malformed,
   nodeIdOf,
+  parseAddress,
+  parseIp,
   sha256,
   signedMessage,
   toHex
-} from './wire.js'
+} from '../wire/index.js'
+import {
+  CLOCK_TOLERANCE_S,
+  MAX_DESCRIPTOR_BYTES,
+  MAX_DESCRIPTOR_LIFETIME_S,
+  MAX_EXIT_POLICY_LINE_CHARS,
+  MAX_EXIT_POLICY_LINES,
+  MAX_FAMILY_MEMBERS,
+  MAX_PROTOCOL_VERSIONS,
+  MIN_DESCRIPTOR_LIFETIME_S
+} from './limits.js'
+import type { RelayDescriptor, Roles, Signer, Verify } from './types.js'
 
 export const DESCRIPTOR_DOMAIN = 'anonnet:1:descriptor'
 const FORMAT = 1

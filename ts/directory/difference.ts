@@ -4,6 +4,8 @@
  * `[index, count]` takes entries of the base over, `[index, weight, firstSeen]` one entry with new numbers, and
  * `[descriptor, weight, firstSeen]` is a new one. What comes out must have the digest.
  */
+
+import { asArray, asBytes, asFields, asUint, compareBytes, decodeCbor, encodeCbor, guard, Malformed, sha256, toHex } from '../wire/index.js'
 import { MAX_LIST_BYTES, MAX_LIST_RELAYS } from './limits.js'
 import {
   decodeBody,
@@ -18,7 +20,6 @@ import {
   readHead,
   readSignatures
 } from './list.js'
-import { asArray, asBytes, asFields, asUint, compareBytes, decodeCbor, encodeCbor, guard, Malformed, sha256, toHex } from './wire.js'
 
 const FORMAT = 1
 const INVALID = 'ERR_ANONNET_LIST_INVALID'

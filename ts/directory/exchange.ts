@@ -1,8 +1,9 @@
 /** The messages of the bootstrap nodes among themselves, 'vote.exchange' and 'vote.signature': forms and strict readers. */
+
+import { asArray, asBytes, asBytesUpTo, asFields, asUint, fromHex, toHex } from '../wire/index.js'
 import { MAX_BOOTSTRAP_NODES, MAX_EXCHANGE_BYTES, MAX_VOTE_BYTES, MAX_VOTES_PER_VOTER } from './limits.js'
 import { type ListSignatures, readSignatures } from './list.js'
 import type { Vote } from './vote.js'
-import { asArray, asBytes, asBytesUpTo, asFields, asUint, fromHex, toHex } from './wire.js'
 
 /** 'vote.exchange': the votes the sender has, those it thinks the other lacks; both ways the same. */
 export interface Exchange {

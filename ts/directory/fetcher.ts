@@ -1,9 +1,10 @@
 /** The client's side: keeps the newest list that a majority of the configured bootstrap keys signed. */
+
+import { fault } from '../wire/index.js'
 import { ListArchive, listBytes, listQuestion } from './archive.js'
 import { MAX_LARGE_REPLY_BYTES } from './limits.js'
 import { checkBootstrapKeys, verifyList } from './list.js'
 import type { Peer, RelayList, Rng, RpcCall, RpcOrigin, Verify } from './types.js'
-import { fault } from './wire.js'
 
 export interface FetcherOptions {
   /** All configured bootstrap keys. */

@@ -1,5 +1,4 @@
 /** Relay descriptors, the signed relay list, and how bootstrap nodes agree on it. Policy without sockets or clock. */
-export { NARROW_PREFIX, type PrefixBits, parseAddress, parseIp, prefixOf, type SocketAddress, WIDE_PREFIX } from './address.js'
 export { Agreement, type AgreementOptions, type BootstrapNode, type Outgoing } from './agreement.js'
 export { ListArchive, listBytes, listQuestion } from './archive.js'
 export { BootstrapDirectory, type BootstrapDirectoryOptions } from './bootstrap.js'
@@ -11,4 +10,3 @@ export { verifyList } from './list.js'
 export { DescriptorPublisher, type PublishedFacts, type PublisherOptions } from './publisher.js'
 export type { AgreementState } from './state.js'
 export type * from './types.js'
-export { decodeCbor, encodeCbor, nodeIdOf } from './wire.js'

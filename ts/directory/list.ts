@@ -2,17 +2,7 @@
  * The relay list: CBOR `[body, [[public key, signature], ...]]`, each signature over
  * ENCAP('anonnet:1:relay-list') | SHA-256(body). The body is what everybody agrees on; its SHA-256 is the list's digest.
  */
-import { readDescriptor } from './descriptor.js'
-import {
-  CLOCK_TOLERANCE_S,
-  MAX_BOOTSTRAP_NODES,
-  MAX_DESCRIPTOR_BYTES,
-  MAX_LIST_BYTES,
-  MAX_LIST_RELAYS,
-  MAX_LIST_VALIDITY_MS,
-  MIN_BOOTSTRAP_NODES
-} from './limits.js'
-import type { ListedRelay, RelayList, Verify } from './types.js'
+
 import {
   asArray,
   asBytes,
@@ -29,7 +19,18 @@ import {
   sha256,
   signedMessage,
   toHex
-} from './wire.js'
+} from '../wire/index.js'
+import { readDescriptor } from './descriptor.js'
+import {
+  CLOCK_TOLERANCE_S,
+  MAX_BOOTSTRAP_NODES,
+  MAX_DESCRIPTOR_BYTES,
+  MAX_LIST_BYTES,
+  MAX_LIST_RELAYS,
+  MAX_LIST_VALIDITY_MS,
+  MIN_BOOTSTRAP_NODES
+} from './limits.js'
+import type { ListedRelay, RelayList, Verify } from './types.js'
 
 export const LIST_DOMAIN = 'anonnet:1:relay-list'
 const FORMAT = 1

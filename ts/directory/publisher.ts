@@ -1,9 +1,9 @@
 /** The relay's side: issues its descriptor, publishes it at every bootstrap node, and again long before it expires. */
 import { isAnonNetError } from '../errors/index.js'
+import { nodeIdOf } from '../wire/index.js'
 import { type DescriptorFacts, issueDescriptor } from './descriptor.js'
 import { MAX_DESCRIPTOR_LIFETIME_S, MAX_SMALL_REPLY_BYTES } from './limits.js'
 import type { Peer, RelayList, Rng, RpcCall, Signer } from './types.js'
-import { nodeIdOf } from './wire.js'
 
 /** What a relay says of itself; times and seq are the publisher's. */
 export type PublishedFacts = Omit<DescriptorFacts, 'issued' | 'lifetime' | 'seq'>

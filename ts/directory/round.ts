@@ -4,12 +4,13 @@
  * The set of votes only grows, and two different votes of one node take that node out of the count. So whatever the order in which
  * votes arrive, nodes that know the same votes compute the same list; nodes that do not, exchange votes until they do.
  */
+
+import { fromHex, sha256, toHex } from '../wire/index.js'
 import { computeConsensus } from './consensus.js'
 import { MAX_SIGNED_DIGESTS_PER_VOTER, MAX_VOTES_PER_VOTER } from './limits.js'
 import { encodeList, type ListSignatures, listMessage, majorityOf } from './list.js'
 import type { Signer, Verify } from './types.js'
 import type { Vote } from './vote.js'
-import { fromHex, sha256, toHex } from './wire.js'
 
 /** A list that this node computed. */
 interface Proposal {

@@ -1,8 +1,9 @@
 /** A bootstrap node's memory as JSON: descriptors, lists, and its vote of the current interval so that it never votes twice. */
+
+import { asArray, asFields, asTuple, asUint, Malformed } from '../wire/index.js'
 import { MAX_ARCHIVED_LISTS, MAX_STORED_DESCRIPTORS } from './limits.js'
 import type { RelayList } from './types.js'
 import type { Vote, VoteEntry } from './vote.js'
-import { asArray, asFields, asTuple, asUint, Malformed } from './wire.js'
 
 export interface AgreementState {
   readonly version: 1

@@ -1,10 +1,9 @@
 /** The descriptors that a bootstrap node knows: bounded in number, per address prefix, and in how often a node may publish. */
-import { NARROW_PREFIX, prefixOf } from './address.js'
+import { fault, NARROW_PREFIX, prefixOf } from '../wire/index.js'
 import { isNewer } from './consensus.js'
 import { checkCurrent, isCurrent } from './descriptor.js'
 import { MAX_DESCRIPTORS_PER_PREFIX, MAX_STORED_DESCRIPTORS, PUBLISH_BURST } from './limits.js'
 import type { DescriptorCache, VoteEntry } from './vote.js'
-import { fault } from './wire.js'
 
 /** Publications of one node id: a bucket of PUBLISH_BURST, refilled by one each sixth of an interval. */
 interface Allowance {

@@ -1,9 +1,7 @@
 /**
  * Votes: which relays a bootstrap node knows. CBOR `[body, signature]`, the signature over ENCAP('anonnet:1:relay-vote') | body.
  */
-import { parseDescriptor, type SignedDescriptor } from './descriptor.js'
-import { MAX_DESCRIPTOR_BYTES, MAX_LIST_RELAYS, MAX_VERIFIED_DESCRIPTORS, MAX_VOTE_BYTES } from './limits.js'
-import type { Signer, Verify } from './types.js'
+
 import {
   asArray,
   asBytes,
@@ -19,7 +17,10 @@ import {
   sha256,
   signedMessage,
   toHex
-} from './wire.js'
+} from '../wire/index.js'
+import { parseDescriptor, type SignedDescriptor } from './descriptor.js'
+import { MAX_DESCRIPTOR_BYTES, MAX_LIST_RELAYS, MAX_VERIFIED_DESCRIPTORS, MAX_VOTE_BYTES } from './limits.js'
+import type { Signer, Verify } from './types.js'
 
 export const VOTE_DOMAIN = 'anonnet:1:relay-vote'
 const FORMAT = 1

@@ -7,9 +7,8 @@ import { readFindReply, readStore } from '../../../ts/dht/messages.js'
 import { issueRecord, parseRecord, type SignedRecord } from '../../../ts/dht/record.js'
 import { RecordStore } from '../../../ts/dht/store.js'
 import { type Contact, contactOf, RoutingTable } from '../../../ts/dht/table.js'
-import { NARROW_PREFIX, prefixOf, WIDE_PREFIX } from '../../../ts/directory/address.js'
-import { encodeCbor, Malformed, sha256, toHex } from '../../../ts/directory/wire.js'
 import { isAnonNetError } from '../../../ts/errors/index.js'
+import { encodeCbor, Malformed, NARROW_PREFIX, prefixOf, sha256, toHex, WIDE_PREFIX } from '../../../ts/wire/index.js'
 import { addressOf, DhtNetwork, makeSigner, START_S, verify } from '../../unit/dht/helpers.js'
 
 const id = fc.uint8Array({ minLength: 32, maxLength: 32 })

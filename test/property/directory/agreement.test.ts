@@ -5,7 +5,7 @@ import { Agreement, type Outgoing } from '../../../ts/directory/agreement.js'
 import { listMessage } from '../../../ts/directory/list.js'
 import type { Peer, RelayList, Signer } from '../../../ts/directory/types.js'
 import { DescriptorCache, issueVote } from '../../../ts/directory/vote.js'
-import { nodeIdOf } from '../../../ts/directory/wire.js'
+import { nodeIdOf } from '../../../ts/wire/index.js'
 import { INTERVAL_MS, makeDescriptor, makeSigner, overWire, START_S, verify } from '../../unit/directory/helpers.js'
 
 type Fault = 'silent' | 'equivocates' | 'garbage' | 'signs anything'

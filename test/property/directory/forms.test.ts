@@ -1,15 +1,14 @@
 /** Round trips of every form, and foreign bytes: a typed error or a value, never anything else. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseAddress, prefixOf } from '../../../ts/directory/address.js'
 import { Agreement } from '../../../ts/directory/agreement.js'
 import { parseDescriptor } from '../../../ts/directory/descriptor.js'
 import { applyDiff, diff } from '../../../ts/directory/difference.js'
 import { encodeBody, encodeList, listMessage, majorityOf, verifyList } from '../../../ts/directory/list.js'
 import type { RelayDescriptor, Roles, Signer } from '../../../ts/directory/types.js'
 import { DescriptorCache, parseVote } from '../../../ts/directory/vote.js'
-import { decodeCbor, encodeCbor, nodeIdOf, sha256, toHex } from '../../../ts/directory/wire.js'
 import { isAnonNetError } from '../../../ts/errors/index.js'
+import { decodeCbor, encodeCbor, nodeIdOf, parseAddress, prefixOf, sha256, toHex } from '../../../ts/wire/index.js'
 import { INTERVAL_MS, makeDescriptor, makeSigner, START_S, verify } from '../../unit/directory/helpers.js'
 
 const signer = makeSigner(1)

@@ -6,7 +6,7 @@ import { issueRecord, parseRecord, RECORD_DOMAIN, type SignedRecord } from '../.
 import { RecordStore } from '../../../ts/dht/store.js'
 import { contactOf, RoutingTable } from '../../../ts/dht/table.js'
 import type { Signer } from '../../../ts/directory/types.js'
-import { decodeCbor, encodeCbor, fromHex, nodeIdOf, sha256, signedMessage, toHex } from '../../../ts/directory/wire.js'
+import { decodeCbor, encodeCbor, fromHex, nodeIdOf, sha256, signedMessage, toHex } from '../../../ts/wire/index.js'
 import { codeOf, codeOfAsync, DhtNetwork, makeSigner, quiet, START_S, verify } from './helpers.js'
 
 const NOW_MS = START_S * 1000

@@ -1,7 +1,7 @@
 /** DHT nodes in one process, on a clock that the test moves and a seeded source of randomness. */
 import { DhtNode, type DhtNodeOptions } from '../../../ts/dht/node.js'
 import type { Peer, Signer } from '../../../ts/directory/types.js'
-import { nodeIdOf } from '../../../ts/directory/wire.js'
+import { nodeIdOf } from '../../../ts/wire/index.js'
 import { FakeNetwork, makeSigner, START_S, verify } from '../directory/helpers.js'
 
 export { codeOf, codeOfAsync, makeSigner, START_S, verify } from '../directory/helpers.js'

@@ -3,7 +3,7 @@ import { ANSWERS_PER_PATH, MAX_LOOKUP_QUERIES, MAX_SHORTLIST } from '../../../ts
 import { lookup, type QueryResult } from '../../../ts/dht/lookup.js'
 import { issueRecord } from '../../../ts/dht/record.js'
 import { type Contact, contactOf } from '../../../ts/dht/table.js'
-import { sha256, toHex } from '../../../ts/directory/wire.js'
+import { sha256, toHex } from '../../../ts/wire/index.js'
 import { addressOf, codeOfAsync, DhtNetwork, makeSigner, START_S } from './helpers.js'
 
 const TARGET = new Uint8Array(32)

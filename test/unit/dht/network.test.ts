@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { compareDistance } from '../../../ts/dht/id.js'
 import { CLEANUP_INTERVAL_MS, MAX_REPUBLISH_MS } from '../../../ts/dht/limits.js'
-import { fromHex, nodeIdOf, sha256, toHex } from '../../../ts/directory/wire.js'
+import { fromHex, nodeIdOf, sha256, toHex } from '../../../ts/wire/index.js'
 import { codeOfAsync, DhtNetwork, quiet, type TestNode } from './helpers.js'
 
 const keyOf = (name: string) => toHex(sha256(Buffer.from(name)))

@@ -13,7 +13,7 @@ import { issueRecord, type SignedRecord } from '../../../ts/dht/record.js'
 import { RecordStore } from '../../../ts/dht/store.js'
 import { contactOf } from '../../../ts/dht/table.js'
 import { TokenKey } from '../../../ts/dht/token.js'
-import { sha256, toHex } from '../../../ts/directory/wire.js'
+import { sha256, toHex } from '../../../ts/wire/index.js'
 import { addressOf, codeOf, codeOfAsync, DhtNetwork, makeSigner, START_S, seededBytes } from './helpers.js'
 
 const NOW_MS = START_S * 1000

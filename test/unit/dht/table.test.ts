@@ -3,7 +3,7 @@ import { commonBits, idInBucket } from '../../../ts/dht/id.js'
 import { BUCKET_SIZE, MAX_CANDIDATES, MAX_FAILURES, MAX_REPLACEMENTS } from '../../../ts/dht/limits.js'
 import { PREFIX_LIMITS } from '../../../ts/dht/prefixes.js'
 import { type Contact, contactOf, RoutingTable } from '../../../ts/dht/table.js'
-import { toHex } from '../../../ts/directory/wire.js'
+import { toHex } from '../../../ts/wire/index.js'
 import { addressOf, DhtNetwork, quiet, seededBytes } from './helpers.js'
 
 const SELF = new Uint8Array(32)

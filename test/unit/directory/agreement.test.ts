@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { computeConsensus } from '../../../ts/directory/consensus.js'
 import { encodeList, listMessage, verifyList } from '../../../ts/directory/list.js'
 import { DescriptorCache, issueVote, parseVote, type VoteEntry } from '../../../ts/directory/vote.js'
-import { fromHex, nodeIdOf, sha256, toHex } from '../../../ts/directory/wire.js'
+import { fromHex, nodeIdOf, sha256, toHex } from '../../../ts/wire/index.js'
 import { BootstrapNetwork, codeOf, INTERVAL_MS, makeDescriptor, makeSigner, START_S, verify } from './helpers.js'
 
 const cache = new DescriptorCache(verify)

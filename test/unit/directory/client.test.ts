@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { type FetcherOptions, ListFetcher } from '../../../ts/directory/fetcher.js'
 import { DescriptorPublisher } from '../../../ts/directory/publisher.js'
 import type { Peer } from '../../../ts/directory/types.js'
-import { nodeIdOf } from '../../../ts/directory/wire.js'
 import { errorFromCode } from '../../../ts/errors/index.js'
+import { nodeIdOf } from '../../../ts/wire/index.js'
 import { BootstrapNetwork, codeOf, INTERVAL_MS, makeDescriptor, makeFacts, makeSigner, verify } from './helpers.js'
 
 const ME: Peer = { nodeId: 'ab'.repeat(32), address: '127.5.0.1:1' }

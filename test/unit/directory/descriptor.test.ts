@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { parseAddress, prefixOf } from '../../../ts/directory/address.js'
 import { checkCurrent, DESCRIPTOR_DOMAIN, parseDescriptor, readDescriptor } from '../../../ts/directory/descriptor.js'
 import {
   CLOCK_TOLERANCE_S,
@@ -10,7 +9,7 @@ import {
 } from '../../../ts/directory/limits.js'
 import { DescriptorStore } from '../../../ts/directory/store.js'
 import { DescriptorCache } from '../../../ts/directory/vote.js'
-import { decodeCbor, encodeCbor, Malformed, nodeIdOf, sha256, signedMessage, toHex } from '../../../ts/directory/wire.js'
+import { decodeCbor, encodeCbor, nodeIdOf, sha256, signedMessage, toHex } from '../../../ts/wire/index.js'
 import { codeOf, INTERVAL_MS, makeDescriptor, makeFacts, makeSigner, START_S, verify } from './helpers.js'
 
 const LOOSE = { maxBytes: 1e6, maxDepth: 16, maxItems: 1e5 }
@@ -121,25 +120,6 @@ describe('relay descriptors', () => {
     const end = START_S + descriptor.lifetime
     for (const nowS of [START_S - CLOCK_TOLERANCE_S, START_S, end - 1]) checkCurrent(descriptor, nowS)
     for (const nowS of [START_S - CLOCK_TOLERANCE_S - 1, end]) expect(codeOf(() => checkCurrent(descriptor, nowS))).toBe(INVALID)
-  })
-})
-
-describe('addresses', () => {
-  it('are parsed to bytes, IPv4 in IPv6 as IPv4', () => {
-    expect(parseAddress('192.0.2.7:80')).toEqual({ ip: Uint8Array.of(192, 0, 2, 7), port: 80 })
-    expect(parseAddress('[::ffff:192.0.2.7]:80').ip).toEqual(Uint8Array.of(192, 0, 2, 7))
-    expect(toHex(parseAddress('[2001:db8::7:1]:80').ip)).toBe('20010db8000000000000000000070001')
-    expect(toHex(parseAddress('[::]:80').ip)).toBe('00'.repeat(16))
-    expect(toHex(parseAddress('[1:2:3:4:5:6:7:8]:80').ip)).toBe('00010002000300040005000600070008')
-    expect(() => parseAddress('192.0.2.7')).toThrow(Malformed)
-  })
-
-  it('share a prefix as their first bits do', () => {
-    const narrow = { v4: 24, v6: 48 }
-    expect(prefixOf('192.0.2.7:80', narrow)).toBe(prefixOf('192.0.2.200:81', narrow))
-    expect(prefixOf('192.0.2.7:80', narrow)).not.toBe(prefixOf('192.0.3.7:80', narrow))
-    expect(prefixOf('[2001:db8:1::1]:80', narrow)).toBe(prefixOf('[2001:db8:1:ffff::1]:80', narrow))
-    expect(prefixOf('[2001:db8:1::1]:80', narrow)).not.toBe(prefixOf('[2001:db8:2::1]:80', narrow))
   })
 })
 

@@ -4,8 +4,8 @@ import type { BootstrapNode } from '../../../ts/directory/agreement.js'
 import { BootstrapDirectory } from '../../../ts/directory/bootstrap.js'
 import { issueDescriptor } from '../../../ts/directory/descriptor.js'
 import type { Peer, RelayDescriptor, RpcCall, RpcOrigin, Signer, Verify } from '../../../ts/directory/types.js'
-import { decodeCbor, encodeCbor, nodeIdOf } from '../../../ts/directory/wire.js'
 import { errorFromCode, isAnonNetError } from '../../../ts/errors/index.js'
+import { decodeCbor, encodeCbor, nodeIdOf } from '../../../ts/wire/index.js'
 
 const PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex')
 const SPKI = Buffer.from('302a300506032b6570032100', 'hex')

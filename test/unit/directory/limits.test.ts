@@ -16,7 +16,7 @@ import {
 import { checkBootstrapKeys, decodeBody, encodeList, listMessage, openList } from '../../../ts/directory/list.js'
 import { Round } from '../../../ts/directory/round.js'
 import { DescriptorCache, issueVote, parseVote, type Vote, type VoteEntry } from '../../../ts/directory/vote.js'
-import { sha256, toHex } from '../../../ts/directory/wire.js'
+import { sha256, toHex } from '../../../ts/wire/index.js'
 import { codeOf, INTERVAL_MS, makeDescriptor, makeSigner, START_S, verify } from './helpers.js'
 
 const INTERVAL = Math.floor((START_S * 1000) / INTERVAL_MS)

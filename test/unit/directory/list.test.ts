@@ -13,7 +13,7 @@ import {
 import { decodeBody, encodeBody, encodeList, LIST_DOMAIN, listMessage, openList, verifyList } from '../../../ts/directory/list.js'
 import type { RelayDescriptor, Signer } from '../../../ts/directory/types.js'
 import { DescriptorCache, issueVote, parseVote, type Vote } from '../../../ts/directory/vote.js'
-import { decodeCbor, encodeCbor, fromHex, nodeIdOf, sha256, signedMessage, toHex } from '../../../ts/directory/wire.js'
+import { decodeCbor, encodeCbor, fromHex, nodeIdOf, sha256, signedMessage, toHex } from '../../../ts/wire/index.js'
 import { codeOf, makeDescriptor, makeSigner, START_S, verify } from './helpers.js'
 
 const HOUR_MS = 3600_000

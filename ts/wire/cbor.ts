@@ -2,7 +2,6 @@
  * Strict decoding of what others send: CBOR with definite lengths, integers, text, bytes, arrays, maps with distinct text keys,
  * booleans and null, and nothing else; bounded in size, depth and number of items before anything is allocated.
  */
-import { createHash } from 'node:crypto'
 import { decode, encode } from 'cborg'
 import { type AnonNetError, type ErrorCode, errorFromCode, isAnonNetError } from '../errors/index.js'
 
@@ -140,43 +139,4 @@ export function asArray(value: unknown, name: string, max: number): readonly unk
 export function asTuple(value: unknown, name: string, length: number): readonly unknown[] {
   if (!Array.isArray(value) || value.length !== length) throw new Malformed(`${name} has not ${length} items`)
   return value
-}
-
-export function toHex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')
-}
-
-/** Bytes of a hex string of exactly `length` bytes; throws `Malformed` on any other. */
-export function fromHex(hex: string, length: number): Uint8Array {
-  if (hex.length !== length * 2 || !/^[0-9a-f]*$/.test(hex)) throw new Malformed('not lower-case hex of the right length')
-  return new Uint8Array(Buffer.from(hex, 'hex'))
-}
-
-export function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  return Buffer.compare(a, b)
-}
-
-export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(part)
-  return new Uint8Array(hash.digest())
-}
-
-/** The name of a node: SHA-256('anonnet:1:node-id' || public key) in hex. */
-export function nodeIdOf(publicKey: Uint8Array): string {
-  return createHash('sha256').update('anonnet:1:node-id').update(publicKey).digest('hex')
-}
-
-/** What is signed: ENCAP(domain) | bytes, ENCAP(x) = u64 big-endian length, then x. No signature can be taken for another kind's. */
-export function signedMessage(domain: string, bytes: Uint8Array): Uint8Array {
-  const message = Buffer.alloc(8 + domain.length + bytes.length)
-  message.writeBigUInt64BE(BigInt(domain.length), 0)
-  message.write(domain, 8, 'ascii')
-  message.set(bytes, 8 + domain.length)
-  return message
-}
-
-/** A copy that does not keep a larger buffer alive. */
-export function copyBytes(bytes: Uint8Array): Uint8Array {
-  return Uint8Array.prototype.slice.call(bytes)
 }

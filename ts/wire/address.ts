@@ -1,6 +1,6 @@
 /** Numeric socket addresses: the one form on the wire is 'a.b.c.d:port' or '[v6]:port', never a name. */
 import { isIPv4, isIPv6 } from 'node:net'
-import { Malformed } from './wire.js'
+import { Malformed } from './cbor.js'
 
 export interface SocketAddress {
   /** 4 bytes, or 16. */
