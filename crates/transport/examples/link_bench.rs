@@ -36,6 +36,45 @@ fn cpu_seconds() -> Result<f64, Failure> {
     Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
+/// Writes so many bytes.
+async fn write<S: StreamSend, R: StreamRecv>(mut send: S, _recv: R, mut left: usize) -> Result<(), Failure> {
+    let run = Bytes::from(vec![7; RUN]);
+    while left > 0 {
+        let part = run.slice(..left.min(RUN));
+        left -= part.len();
+        // As a relay does: a fresh buffer for every run.
+        send.write_chunk(Bytes::copy_from_slice(&part)).await?;
+    }
+    send.finish();
+    send.stopped().await;
+    Ok(())
+}
+
+/// Reads to the end: bytes and reads.
+async fn read<S: StreamSend, R: StreamRecv>(_send: S, mut recv: R) -> Result<(usize, usize), Failure> {
+    let mut buffer = vec![0; 64 * 1024];
+    let (mut got, mut reads) = (0, 0);
+    loop {
+        match recv.read(&mut buffer).await? {
+            0 => return Ok((got, reads)),
+            count => (got, reads) = (got + count, reads + 1),
+        }
+    }
+}
+
+type Readers = Vec<tokio::task::JoinHandle<Result<(usize, usize), Failure>>>;
+
+/// A reader for each of so many streams of the next link.
+async fn accept(listener: QuicTransport, streams: usize) -> Result<Readers, Failure> {
+    let accepted = listener.accept().await.ok_or("no link")?;
+    let mut readers = Vec::new();
+    for _ in 0..streams {
+        let (_, send, recv) = accepted.accept().await?;
+        readers.push(tokio::spawn(read(send, recv)));
+    }
+    Ok(readers)
+}
+
 async fn run(total: usize, streams: usize, role: DialRole) -> Result<(), Failure> {
     let local = (Ipv4Addr::LOCALHOST, 0).into();
     let listener = QuicTransport::bind(QuicConfig::node(local, identity()?))?;
@@ -51,42 +90,14 @@ async fn run(total: usize, streams: usize, role: DialRole) -> Result<(), Failure
     println!("dial      {:.2} ms", start.elapsed().as_secs_f64() * 1e3);
 
     let each = total / streams;
-    let mut readers = Vec::new();
     let (cpu, start) = (cpu_seconds()?, Instant::now());
+    let accepting = tokio::spawn(accept(listener.clone(), streams));
     let mut writers = Vec::new();
     for _ in 0..streams {
-        let (mut send, _recv) = link.open(StreamKind::Circuit).await?;
-        writers.push(tokio::spawn(async move {
-            let run = Bytes::from(vec![7; RUN]);
-            let mut left = each;
-            while left > 0 {
-                let part = run.slice(..left.min(RUN));
-                left -= part.len();
-                // As the relay does: a fresh buffer for every run.
-                send.write_chunk(Bytes::copy_from_slice(&part)).await?;
-            }
-            send.finish();
-            send.stopped().await;
-            drop(_recv);
-            Ok::<_, Failure>(())
-        }));
+        let (send, recv) = link.open(StreamKind::Circuit).await?;
+        writers.push(tokio::spawn(write(send, recv, each)));
     }
-    let accepted = listener.accept().await.ok_or("no link")?;
-    for _ in 0..streams {
-        let (_, _send, mut recv) = accepted.accept().await?;
-        readers.push(tokio::spawn(async move {
-            let mut buffer = vec![0; 64 * 1024];
-            let (mut got, mut reads) = (0, 0usize);
-            loop {
-                match recv.read(&mut buffer).await? {
-                    0 => break,
-                    count => (got, reads) = (got + count, reads + 1),
-                }
-            }
-            drop(_send);
-            Ok::<_, Failure>((got, reads))
-        }));
-    }
+    let readers = accepting.await??;
     let (mut got, mut reads) = (0, 0);
     for reader in readers {
         let (bytes, count) = reader.await??;

@@ -31,6 +31,12 @@ pub const CLIENT_SEND_WINDOW: u64 = 4 * 1024 * 1024;
 /// Bytes written and not yet acknowledged that a link between nodes keeps.
 pub const NODE_SEND_WINDOW: u64 = 8 * 1024 * 1024;
 
+/// The least that either keeps.
+pub const LEAST_SEND_WINDOW: u64 = 1024 * 1024;
+
+/// Bytes a second that a link is made for: between the least and the most, what it keeps is this times the round-trip time.
+pub const LINK_RATE: u64 = 128 * 1024 * 1024;
+
 /// Streams a client may open at once after a pause, on top of [`CLIENT_OPEN_RATE`].
 pub const CLIENT_OPEN_BURST: u32 = 4_096;
 

@@ -16,12 +16,13 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 
 use super::{
     incoming::{self, Allowance, Control},
+    settings::send_window,
     streams::{self, Class, QuicRecv, QuicSend, Shared, TEARDOWN},
 };
 use crate::{
     bucket::Bucket,
     error::{CloseReason, TransportError},
-    limits::{ACCEPT_QUEUE, LinkLimits},
+    limits::{ACCEPT_QUEUE, CLIENT_SEND_WINDOW, LinkLimits, NODE_SEND_WINDOW},
     traits::{Link, LinkStats, StreamKind},
 };
 
@@ -75,6 +76,8 @@ impl QuicLink {
         } else {
             (limits.client_open_burst, limits.client_open_rate, limits.client_circuits)
         };
+        let most = if authenticated { NODE_SEND_WINDOW } else { CLIENT_SEND_WINDOW };
+        connection.set_send_window(send_window(connection.min_rtt(), most));
         let server = incoming::Server {
             connection: connection.clone(),
             shared: Arc::clone(&shared),

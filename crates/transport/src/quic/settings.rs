@@ -6,7 +6,7 @@ use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig
 
 use crate::{
     limits::{
-        CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, FIRST_STREAMS, IDLE_TIMEOUT, KEEP_ALIVE, KEEP_ALIVE_JITTER, LinkLimits,
+        CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, FIRST_STREAMS, IDLE_TIMEOUT, LEAST_SEND_WINDOW, LINK_RATE, KEEP_ALIVE, KEEP_ALIVE_JITTER, LinkLimits,
         NODE_SEND_WINDOW, STREAM_WINDOW, streams_for,
     },
     random,
@@ -18,8 +18,12 @@ const ACK_THRESHOLD: u32 = 20;
 /// The longest an acknowledgement may wait for that many packets.
 const ACK_DELAY: Duration = Duration::from_millis(10);
 
-/// What both ends of a link between nodes may find out that the path carries in one packet.
-const NODE_UDP_PAYLOAD_MOST: u16 = 1_452;
+/// What both ends of a link between nodes may find out that the path carries in one packet: jumbo frames and loopback halve
+/// the CPU per byte. quinn sends ten packets at once, and the kernel takes no more than 65,507 bytes of them.
+pub(crate) const NODE_UDP_PAYLOAD_MOST: u16 = 6_400;
+
+/// After so long a link looks again whether its path carries more. Overflowing socket buffers look like a path that does not.
+const BLACK_HOLE_COOLDOWN: Duration = Duration::from_secs(5);
 
 /// Which of the four ends of a link this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +41,13 @@ pub(crate) enum End {
 /// The connection window with which a link's streams, all paused, do not block one more.
 pub(crate) fn link_window(circuits: u32) -> VarInt {
     VarInt::from_u64(u64::from(streams_for(circuits).saturating_add(1)) * u64::from(STREAM_WINDOW)).unwrap_or(VarInt::MAX)
+}
+
+/// Bytes that may be under way on a link with that round-trip time, up to `most`. On a short path a large window only fills the
+/// sockets' buffers until they overflow.
+pub(crate) fn send_window(rtt: Duration, most: u64) -> u64 {
+    let product = rtt.as_micros().saturating_mul(u128::from(LINK_RATE)) / 1_000_000;
+    u64::try_from(product).unwrap_or(u64::MAX).clamp(LEAST_SEND_WINDOW.min(most), most)
 }
 
 /// The options for one end. Made anew for each dial: the keep-alive is drawn from its range.
@@ -83,7 +94,7 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
         }
         End::NodeDial | End::NodeAccept => {
             let mut discovery = MtuDiscoveryConfig::default();
-            discovery.upper_bound(NODE_UDP_PAYLOAD_MOST);
+            discovery.upper_bound(NODE_UDP_PAYLOAD_MOST).black_hole_cooldown(BLACK_HOLE_COOLDOWN);
             config
                 .send_window(NODE_SEND_WINDOW)
                 .mtu_discovery_config(Some(discovery))
@@ -109,6 +120,15 @@ mod tests {
     fn paused_streams_never_fill_the_link() {
         assert!(link_window(MAX_CLIENT_CIRCUITS).into_inner() > u64::from(streams_for(MAX_CLIENT_CIRCUITS)) * u64::from(STREAM_WINDOW));
         assert!(link_window(u32::MAX).into_inner() > 0);
+    }
+
+    #[test]
+    fn the_send_window_follows_the_path() {
+        let ms = Duration::from_millis;
+        assert_eq!(send_window(ms(0), NODE_SEND_WINDOW), LEAST_SEND_WINDOW);
+        assert_eq!(send_window(ms(40), NODE_SEND_WINDOW), LINK_RATE / 25);
+        assert_eq!(send_window(ms(10_000), NODE_SEND_WINDOW), NODE_SEND_WINDOW);
+        assert_eq!(send_window(Duration::MAX, 1000), 1000);
     }
 
     #[test]

@@ -5,10 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::settings::NODE_UDP_PAYLOAD_MOST;
 use crate::{error::TransportError, limits::SOCKET_BUFFER};
-
-/// The largest UDP payload that we are ready to receive, in bytes.
-const RECEIVE_PAYLOAD: u16 = 1_472;
 
 /// Binds `address` and puts an endpoint on it, which listens if it is given a server's configuration.
 pub(crate) fn endpoint(address: SocketAddr, server: Option<ServerConfig>) -> Result<Endpoint, TransportError> {
@@ -25,7 +23,7 @@ pub(crate) fn endpoint(address: SocketAddr, server: Option<ServerConfig>) -> Res
     let mut config = EndpointConfig::default();
     config.supported_versions(vec![1]);
     config
-        .max_udp_payload_size(RECEIVE_PAYLOAD)
+        .max_udp_payload_size(NODE_UDP_PAYLOAD_MOST)
         .map_err(|_| TransportError::Internal("udp payload"))?;
     Endpoint::new(config, server, socket.into(), Arc::new(TokioRuntime)).map_err(failed)
 }
