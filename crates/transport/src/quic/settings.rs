@@ -6,8 +6,8 @@ use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig
 
 use crate::{
     limits::{
-        CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, FIRST_STREAMS, IDLE_TIMEOUT, LEAST_SEND_WINDOW, LINK_RATE, KEEP_ALIVE, KEEP_ALIVE_JITTER, LinkLimits,
-        NODE_SEND_WINDOW, STREAM_WINDOW, streams_for,
+        CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, FIRST_STREAMS, IDLE_TIMEOUT, KEEP_ALIVE, KEEP_ALIVE_JITTER,
+        LEAST_SEND_WINDOW, LINK_RATE, LinkLimits, NODE_SEND_WINDOW, STREAM_WINDOW, streams_for,
     },
     random,
 };
@@ -94,7 +94,9 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
         }
         End::NodeDial | End::NodeAccept => {
             let mut discovery = MtuDiscoveryConfig::default();
-            discovery.upper_bound(NODE_UDP_PAYLOAD_MOST).black_hole_cooldown(BLACK_HOLE_COOLDOWN);
+            discovery
+                .upper_bound(NODE_UDP_PAYLOAD_MOST)
+                .black_hole_cooldown(BLACK_HOLE_COOLDOWN);
             config
                 .send_window(NODE_SEND_WINDOW)
                 .mtu_discovery_config(Some(discovery))
@@ -113,8 +115,9 @@ const _: () = assert!(KEEP_ALIVE.as_millis() + KEEP_ALIVE_JITTER.as_millis() < I
 
 #[cfg(test)]
 mod tests {
-    use super::{End, link_window, transport};
-    use crate::limits::{LinkLimits, MAX_CLIENT_CIRCUITS, STREAM_WINDOW, streams_for};
+    use super::{End, link_window, send_window, transport};
+    use crate::limits::{LEAST_SEND_WINDOW, LINK_RATE, LinkLimits, MAX_CLIENT_CIRCUITS, NODE_SEND_WINDOW, STREAM_WINDOW, streams_for};
+    use std::time::Duration;
 
     #[test]
     fn paused_streams_never_fill_the_link() {
