@@ -9,6 +9,9 @@ mod clock;
 mod copy;
 mod driver;
 mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod keyfile;
 pub mod limits;
 mod node;

@@ -34,6 +34,8 @@ pub const DNS_TTL_SECONDS: u32 = 300;
 pub const RPC_CLIENT_REQUEST_MAX_BYTES: usize = 64 * 1024;
 /// A request between nodes that have proved who they are.
 pub const RPC_NODE_REQUEST_MAX_BYTES: usize = 10 * 1024 * 1024;
+/// What requests may hold together of what each of them is longer than a client's may be.
+pub const RPC_LARGE_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 /// Requests that wait for an answer from TypeScript.
 pub const RPC_PENDING_MAX: usize = 1024;
 /// Requests of one link that are under way.

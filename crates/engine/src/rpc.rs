@@ -28,15 +28,27 @@ pub(crate) async fn write_frame<S: StreamSend>(send: &mut S, body: &[u8]) -> Res
     send.write_all(&frame).await.map_err(|error| error.kind())
 }
 
-/// Reads one frame. The buffer grows with what arrives, not with what the length says.
+/// Reads one frame.
 pub(crate) async fn read_frame<R: StreamRecv>(recv: &mut R, max: usize) -> Result<Vec<u8>, ErrorKind> {
+    read_growing_frame(recv, max, |_, _| Ok(())).await
+}
+
+/// Reads one frame. The buffer grows with what arrives, not with what the length says, and only where `grow` allows it: it is told from what
+/// length to what length.
+pub(crate) async fn read_growing_frame<R: StreamRecv>(
+    recv: &mut R,
+    max: usize,
+    mut grow: impl FnMut(usize, usize) -> Result<(), ErrorKind>,
+) -> Result<Vec<u8>, ErrorKind> {
     let mut head = [0; 4];
     recv.read_exact(&mut head).await.map_err(|error| error.kind())?;
     let length = frame_length(head, max)?;
     let mut body = Vec::new();
     while body.len() < length {
         let from = body.len();
-        body.resize(length.min(from + 16 * 1024), 0);
+        let to = length.min(from + 16 * 1024);
+        grow(from, to)?;
+        body.resize(to, 0);
         let room = body.get_mut(from..).unwrap_or_default();
         recv.read_exact(room).await.map_err(|error| error.kind())?;
     }

@@ -19,7 +19,7 @@ use crate::ops::Operations;
 use crate::proxy::Attach;
 use crate::rng::os_rng;
 use crate::rpc::Pending;
-use crate::server::{Door, Server, SourceLimits, accept_links, dns_slots, handshake_gate, serve_link};
+use crate::server::{Door, Server, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, serve_link};
 use crate::stats::RelayStats;
 use crate::sync::lock;
 
@@ -84,6 +84,7 @@ impl Node {
             pool,
             events: events.clone(),
             requests: Pending::rpc(),
+            large_requests: large_requests(),
             bandwidth: Bandwidth::new(options.bandwidth_rate, options.bandwidth_burst),
             stats: RelayStats::default(),
             gate: handshake_gate(std::thread::available_parallelism().map_or(1, usize::from)),

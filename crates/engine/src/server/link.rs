@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anonnet_errors::ErrorKind;
 use anonnet_transport::{Link, StreamKind, StreamSend, Transport};
+use tokio::sync::SemaphorePermit;
 
 use super::{Server, circuit};
 use crate::events::Event;
 use crate::limits::{RPC_ANSWER_TIMEOUT, RPC_CLIENT_REQUEST_MAX_BYTES, RPC_NODE_REQUEST_MAX_BYTES, RPC_PER_LINK_MAX};
 use crate::pipe::StreamHandle;
-use crate::rpc::{frame_length, read_frame, write_frame};
+use crate::rpc::{frame_length, read_growing_frame, write_frame};
 
 /// Takes links until the transport closes.
 pub(crate) async fn accept_links<T: Transport>(server: Arc<Server<T>>, transport: T) {
@@ -75,7 +76,19 @@ async fn serve_rpc<T: Transport>(
     } else {
         RPC_CLIENT_REQUEST_MAX_BYTES
     };
-    let body = read_frame(&mut recv, max).await?;
+    // Kept until the request is answered.
+    let mut held: Option<SemaphorePermit<'_>> = None;
+    let grow = |from: usize, to: usize| {
+        let more = to - from.max(RPC_CLIENT_REQUEST_MAX_BYTES).min(to);
+        let more = u32::try_from(more).map_err(|_| ErrorKind::ResourceLimit)?;
+        let permit = server.large_requests.try_acquire_many(more).map_err(|_| ErrorKind::ResourceLimit)?;
+        match &mut held {
+            Some(held) => held.merge(permit),
+            None => held = Some(permit),
+        }
+        Ok(())
+    };
+    let body = read_growing_frame(&mut recv, max, grow).await?;
     let node = if link.is_authenticated() {
         link.peer().map(|id| id.0)
     } else {

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::bandwidth::Bandwidth;
 use crate::clock::monotonic_ns;
 use crate::events::EventQueue;
-use crate::limits::{CREATE_QUEUE_MAX, DNS_CONCURRENT_MAX};
+use crate::limits::{CREATE_QUEUE_MAX, DNS_CONCURRENT_MAX, RPC_LARGE_TOTAL_BYTES};
 use crate::rpc::Pending;
 use crate::stats::RelayStats;
 use crate::sync::lock;
@@ -57,6 +57,8 @@ pub(crate) struct Server<T: Transport> {
     pub(crate) pool: LinkPool<T>,
     pub(crate) events: EventQueue,
     pub(crate) requests: Pending<Result<Vec<u8>, ErrorKind>>,
+    /// Bytes that large requests may still hold.
+    pub(crate) large_requests: Semaphore,
     pub(crate) bandwidth: Arc<Bandwidth>,
     pub(crate) stats: RelayStats,
     pub(crate) gate: HandshakeGate,
@@ -65,6 +67,10 @@ pub(crate) struct Server<T: Transport> {
     pub(crate) names: Semaphore,
     /// Nothing new is taken: the node is about to end.
     pub(crate) draining: AtomicBool,
+}
+
+pub(crate) fn large_requests() -> Semaphore {
+    Semaphore::new(RPC_LARGE_TOTAL_BYTES)
 }
 
 pub(crate) fn dns_slots() -> Semaphore {

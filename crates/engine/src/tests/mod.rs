@@ -33,8 +33,8 @@ use crate::events::{Event, EventQueue, Failure};
 use crate::pipe::StreamHandle;
 use crate::rpc::Pending;
 use crate::server::{
-    RateLimit, Resolve, Roles, Server, SourceLimits, accept_links, dns_slots, handshake_gate, read_stream_frame, serve_link,
-    write_stream_frame,
+    RateLimit, Resolve, Roles, Server, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, read_stream_frame,
+    serve_link, write_stream_frame,
 };
 use crate::stats::{RelaySnapshot, RelayStats};
 
@@ -179,6 +179,7 @@ impl Net {
             pool: LinkPool::new(transport.clone(), PoolConfig::node(id), |_| {}),
             events: events.clone(),
             requests: Pending::rpc(),
+            large_requests: large_requests(),
             bandwidth: Bandwidth::new(options.rate, options.burst),
             stats: RelayStats::default(),
             gate: handshake_gate(2),

@@ -1,7 +1,9 @@
 //! Requests between nodes, over links and over circuits, honest and not.
 
 use super::*;
-use crate::limits::{RPC_ANSWER_TIMEOUT, RPC_CLIENT_REQUEST_MAX_BYTES, RPC_PENDING_MAX, RPC_PER_LINK_MAX};
+use crate::limits::{
+    RPC_ANSWER_TIMEOUT, RPC_CLIENT_REQUEST_MAX_BYTES, RPC_LARGE_TOTAL_BYTES, RPC_NODE_REQUEST_MAX_BYTES, RPC_PENDING_MAX, RPC_PER_LINK_MAX,
+};
 use crate::rpc;
 use anonnet_testkit::MemLink;
 
@@ -147,4 +149,33 @@ async fn nonsense_for_an_answer_is_an_error() {
         let link = client.pool.get_now(liar.id, liar.address, DialRole::Client).await.unwrap();
         assert_eq!(soon(rpc::call(&link, b"x", 100)).await, Err(kind), "{answer:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_requests_share_a_bounded_amount_of_memory_and_small_ones_need_none_of_it() {
+    let net = Net::new();
+    let [relay, other] = net.relays();
+    relay.answer(|body| if body.len() > 1000 { None } else { Some(Ok(body)) });
+    let node = other.server.pool.get_now(relay.id, relay.address, DialRole::Node).await.unwrap();
+    let large = RPC_NODE_REQUEST_MAX_BYTES;
+    let fit = RPC_LARGE_TOTAL_BYTES / (large - RPC_CLIENT_REQUEST_MAX_BYTES);
+    let calls: Vec<_> = (0..fit + 3)
+        .map(|_| {
+            let node = node.clone();
+            tokio::spawn(async move { (rpc::call(&node, &vec![1; large], 100).await, tokio::time::Instant::now()) })
+        })
+        .collect();
+    let began = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(relay.server.large_requests.available_permits() < large);
+    assert_eq!(soon(rpc::call(&node, b"small", 100)).await, Ok(b"small".to_vec()));
+    let mut refused = 0;
+    for call in calls {
+        let (answer, at) = soon(call).await.unwrap();
+        assert_eq!(answer, Err(ErrorKind::StreamReset));
+        refused += usize::from(at - began < Duration::from_secs(5));
+    }
+    assert!(refused >= 3, "{refused}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(relay.server.large_requests.available_permits(), RPC_LARGE_TOTAL_BYTES);
 }
