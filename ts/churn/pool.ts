@@ -120,10 +120,15 @@ function networkChanged(draft: Draft): void {
 }
 
 function counted(draft: Draft, streams: ReadonlyMap<number, number>): void {
+  // A stream that is being connected may be in the count or not yet. One too many delays an end, one too few cuts a stream off.
+  const connecting = new Map<number, number>()
+  for (const { attached } of draft.requests.values()) {
+    if (attached !== undefined) connecting.set(attached.circuit, (connecting.get(attached.circuit) ?? 0) + 1)
+  }
   for (const circuit of [...draft.circuits.values()]) {
-    const open = streams.get(circuit.id)
-    if (open === undefined) circuitClosed(draft, circuit.id, 'ERR_ANONNET_CLOSED')
-    else if (open !== circuit.open) draft.circuits.set(circuit.id, { ...circuit, open })
+    const count = streams.get(circuit.id)
+    if (count === undefined) circuitClosed(draft, circuit.id, 'ERR_ANONNET_CLOSED')
+    else draft.circuits.set(circuit.id, { ...circuit, open: count + (connecting.get(circuit.id) ?? 0) })
   }
   endUseless(draft)
 }

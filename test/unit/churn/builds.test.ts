@@ -42,6 +42,20 @@ describe('builds', () => {
     expect(pauses).toEqual([0, 188, 375, 750, 1500, 1500, 1500, 1500])
   })
 
+  it('that go well end the pause', () => {
+    const hand = new Hand({ cleanTarget: 4, maxPoolBuilds: 4 })
+    hand.send({ type: 'list', usable: true })
+    const [good, ...bad] = [...hand.state.builds.keys()]
+    hand.send({ type: 'buildStarted', build: good!, path: [id(1), id(2), id(3)] })
+    for (const build of bad) hand.send({ type: 'buildFailed', build, code: 'ERR_ANONNET_NO_PATH', rule: 'guard' })
+    expect(hand.state.builds.size).toBe(2)
+    hand.ask(1, 'a', 443, { exit: id(9) })
+    expect([...hand.state.builds.values()].filter((build) => build.group !== undefined)).toHaveLength(0)
+    hand.send({ type: 'built', build: good!, circuit: 5 })
+    expect([...hand.state.builds.values()].filter((build) => build.group !== undefined)).toHaveLength(1)
+    expect(hand.state.builds.size).toBe(4)
+  })
+
   it('say whose fault it was', () => {
     const blame = (event: Omit<Extract<PoolEvent, { type: 'buildFailed' }>, 'type' | 'build'>) => {
       const hand = new Hand()

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { POOL_LIMITS, poolSummary } from '../../../ts/churn/index.js'
 import { id, listOf, network, relay } from '../routing/relays.js'
+import { of, ready } from './hand.js'
 import { type Outcome, World, type WorldOptions } from './world.js'
 
 function started(options: WorldOptions = {}): World {
@@ -154,6 +155,67 @@ describe('stalls', () => {
     expect(world.state.circuits.has(circuit)).toBe(true)
     world.run(100 + POOL_LIMITS.graceMs + 100)
     expect(world.state.circuits.has(circuit)).toBe(false)
+  })
+
+  it('blames the guard only if nobody else through it was heard', () => {
+    const blamed = (hop: number) => {
+      const world = started({ list: network(30), silenceMs: 1_000_000 })
+      const request = world.request('a')
+      world.run(1_000)
+      const { path } = world.circuits.get(world.outcomes.get(request)!.circuit!)!
+      world.kill(path[hop]!)
+      world.request('a')
+      world.run(3_000)
+      return path.map((nodeId) => world.state.avoided.has(nodeId))
+    }
+    expect(blamed(1)).toEqual([false, true, true])
+    expect(blamed(0)).toEqual([true, true, true])
+  })
+
+  it('builds one replacement while a circuit is suspect, not one after the other', () => {
+    const world = started({ list: network(30), silenceMs: 1_000_000 })
+    world.request('a')
+    world.run(1_000)
+    world.kill([...world.circuits.values()].find((circuit) => circuit.streams.size > 0)!.path[1])
+    const before = world.counts.build
+    world.request('a')
+    world.run(POOL_LIMITS.stallFirstMs + POOL_LIMITS.probeFirstMs - 10)
+    expect(world.counts.build - before).toBeLessThanOrEqual(2)
+  })
+
+  it('moving off silent circuits is not counted as failing', () => {
+    const hand = ready({ cleanTarget: 6, maxPoolBuilds: 9 })
+    hand.finish()
+    const on: number[] = []
+    for (const action of hand.ask(1, 'a')) if (action.type === 'attach') on.push(action.circuit)
+    for (let move = 0; move < 5; move++) {
+      hand.after(POOL_LIMITS.stallFirstMs)
+      hand.send({ type: 'probed', circuit: on.at(-1)!, alive: false })
+      for (const { id: other } of [...hand.state.circuits.values()]) hand.send({ type: 'probed', circuit: other, alive: true })
+      for (const action of hand.send({ type: 'streamFailed', request: 1, code: 'ERR_ANONNET_CIRCUIT_CLOSED' })) {
+        if (action.type === 'attach') on.push(action.circuit)
+      }
+      hand.finish(1000 * (move + 1))
+    }
+    expect(new Set(on).size).toBe(6)
+  })
+
+  it('a request whose circuit ended is waited for, also beyond its stall', () => {
+    const hand = ready()
+    hand.ask(1, 'a')
+    hand.nowMs = POOL_LIMITS.stallFirstMs
+    hand.send({ type: 'circuitClosed', circuit: 101, code: 'ERR_ANONNET_CIRCUIT_CLOSED' })
+    hand.after(1)
+    hand.after(POOL_LIMITS.graceMs - 2)
+    const actions = hand.send({ type: 'streamFailed', request: 1, code: 'ERR_ANONNET_CIRCUIT_CLOSED' })
+    expect(of(actions, 'attach')).toHaveLength(1)
+    // But not for ever: who never hears of it was connected.
+    hand.finish(500)
+    hand.ask(2, 'b')
+    const { circuit } = hand.state.requests.get(2)!.attached!
+    hand.send({ type: 'circuitClosed', circuit, code: 'ERR_ANONNET_CIRCUIT_CLOSED' })
+    hand.after(POOL_LIMITS.graceMs)
+    expect(hand.state.requests.has(2)).toBe(false)
   })
 })
 

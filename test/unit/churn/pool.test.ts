@@ -173,8 +173,9 @@ describe('what goes wrong around it', () => {
     const clean = [...hand.state.circuits.values()]
       .filter((circuit) => circuit.isolation === undefined)
       .map((circuit) => [circuit.id, 0] as const)
+    hand.ask(3, 'a')
     hand.send({ type: 'counted', streams: new Map([[101, 7], ...clean]) })
-    expect(hand.state.circuits.get(101)?.open).toBe(7)
+    expect(hand.state.circuits.get(101)?.open).toBe(8)
     expect(hand.state.circuits.has(102)).toBe(false)
     expect(hand.state.avoided.size).toBe(0)
   })
