@@ -205,12 +205,14 @@ describe('what goes wrong around it', () => {
   })
 
   it('remembers only so many relays that failed', () => {
-    const hand = ready({ maxAvoided: 4 })
+    const hand = new Hand({ maxAvoided: 4 })
+    hand.send({ type: 'list', usable: true })
     for (let round = 0; round < 10; round++) {
       for (const circuit of hand.finish(1000 * (round + 1)))
         hand.send({ type: 'circuitClosed', circuit, code: 'ERR_ANONNET_CIRCUIT_CLOSED' })
       expect(hand.state.avoided.size).toBeLessThanOrEqual(4)
     }
+    expect(hand.state.avoided.size).toBe(4)
   })
 
   it('closing refuses who waits, ends every circuit, and takes nobody any more', () => {
