@@ -7,7 +7,7 @@ use std::{
 };
 
 use anonnet_crypto::keys::IdentityKey;
-use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig};
+use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig, ValidationTokenConfig};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, timeout_at},
@@ -65,8 +65,12 @@ pub(crate) type KnownRelays = Arc<RwLock<HashSet<IpAddr>>>;
 /// The configuration that an endpoint starts with, and padded links keep.
 pub(crate) fn server_config(identity: &Arc<IdentityKey>, limits: &LinkLimits) -> Result<ServerConfig, TransportError> {
     let mut config = ServerConfig::with_crypto(Arc::new(tls::server(identity)?));
+    let mut tokens = ValidationTokenConfig::default();
+    // A token for later would tie a client's connections to each other.
+    tokens.sent(0);
     config
         .transport_config(transport(End::ClientAccept, limits))
+        .validation_token_config(tokens)
         .migration(true)
         .max_incoming(limits.pending_links)
         .incoming_buffer_size(INCOMING_BUFFER)

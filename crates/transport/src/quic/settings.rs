@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion::CubicConfig};
 
 use crate::{
     limits::{
@@ -16,7 +16,12 @@ use crate::{
 const ACK_THRESHOLD: u32 = 20;
 
 /// The longest an acknowledgement may wait for that many packets.
-const ACK_DELAY: Duration = Duration::from_millis(10);
+const ACK_DELAY: Duration = Duration::from_millis(5);
+
+/// Bytes sent before the first acknowledgement: more than the packets that one waits for, else every start would wait its delay.
+const FIRST_WINDOW: u64 = 32 * 1_200;
+
+const _: () = assert!(FIRST_WINDOW > ACK_THRESHOLD as u64 * CLIENT_UDP_PAYLOAD as u64);
 
 /// What both ends of a link between nodes may find out that the path carries in one packet: jumbo frames and loopback halve
 /// the CPU per byte. quinn sends ten packets at once, and the kernel takes no more than 65,507 bytes of them.
@@ -80,6 +85,9 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
         let spread = (KEEP_ALIVE_JITTER * 2).min(limits.keep_alive);
         config.keep_alive_interval(Some(random::jitter(least, spread)));
     }
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(FIRST_WINDOW);
+    config.congestion_controller_factory(Arc::new(congestion));
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(ACK_THRESHOLD.into()).max_ack_delay(Some(ACK_DELAY));
     config.ack_frequency_config(Some(acks));

@@ -112,15 +112,16 @@ pub(crate) fn server_with(key: Arc<dyn SigningKey>, der: &[u8], provider: Arc<Cr
 
 /// How a dialler that wants `node_id` speaks TLS; the flag tells afterwards that somebody else answered.
 pub(crate) fn client(node_id: NodeId, provider: Arc<CryptoProvider>) -> Result<(QuicClientConfig, Arc<AtomicBool>), TransportError> {
-    client_for(node_id, provider, ALPN)
+    let (config, refused) = client_config(node_id, provider)?;
+    let config = QuicClientConfig::try_from(config).map_err(|_| TransportError::Internal("tls suite"))?;
+    Ok((config, refused))
 }
 
-/// As [`client`], for any protocol: tests lie with it.
-pub(crate) fn client_for(
+/// The same, before QUIC takes it: tests change it.
+pub(crate) fn client_config(
     node_id: NodeId,
     provider: Arc<CryptoProvider>,
-    alpn: &[u8],
-) -> Result<(QuicClientConfig, Arc<AtomicBool>), TransportError> {
+) -> Result<(rustls::ClientConfig, Arc<AtomicBool>), TransportError> {
     let refused = Arc::new(AtomicBool::new(false));
     let verifier = OneNode {
         node_id,
@@ -132,11 +133,10 @@ pub(crate) fn client_for(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.alpn_protocols = vec![alpn.to_vec()];
+    config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_sni = false;
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
-    let config = QuicClientConfig::try_from(config).map_err(|_| TransportError::Internal("tls suite"))?;
     Ok((config, refused))
 }
 

@@ -186,7 +186,9 @@ async fn a_classical_only_client_is_refused() {
 #[tokio::test]
 async fn another_protocol_is_refused() {
     let node = node();
-    let tls = tls::client_for(node.id, tls::provider(), b"h3").unwrap().0;
+    let mut config = tls::client_config(node.id, tls::provider()).unwrap().0;
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    let tls = config.try_into().unwrap();
     let error = raw_connect(node.address, tls).await.map(|_| ()).unwrap_err();
     assert!(
         matches!(&error, ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::crypto(120)),
@@ -278,4 +280,51 @@ async fn a_node_dials_itself_in_vain() {
     let config = crate::QuicConfig::client();
     assert!(format!("{config:?}").contains("listens: false"));
     drop(QuicTransport::bind(config).unwrap());
+}
+
+#[tokio::test]
+async fn nobody_resumes_and_nothing_comes_early() {
+    // A dialler that would gladly resume and send early data is given nothing to do it with.
+    let node = node();
+    let mut config = tls::client_config(node.id, tls::provider()).unwrap().0;
+    config.resumption = rustls::client::Resumption::default();
+    config.enable_early_data = true;
+    let tls: Arc<quinn::crypto::rustls::QuicClientConfig> = Arc::new(config.try_into().unwrap());
+    let endpoint = crate::quic::socket::endpoint(loopback(), None).unwrap();
+    for _ in 0..2 {
+        let connecting = endpoint
+            .connect_with(quinn::ClientConfig::new(tls.clone()), node.address, tls::SERVER_NAME)
+            .unwrap();
+        let connecting = connecting.into_0rtt().map(|_| ()).expect_err("no ticket, no early data");
+        let connection = within(connecting).await.unwrap();
+        let (mut send, _recv) = connection.open_bi().await.unwrap();
+        send.write_all(&[0x02, 1]).await.unwrap();
+        let accepted = within(node.transport.accept()).await.unwrap();
+        within(accepted.accept()).await.unwrap();
+        assert_eq!(
+            connection.stats().frame_rx.new_token,
+            0,
+            "nor a token that would show it as the same one"
+        );
+        connection.close(0u32.into(), b"");
+    }
+}
+
+#[tokio::test]
+async fn a_client_presents_nothing() {
+    let key = identity();
+    let (endpoint, address) = raw_server(tls::server(&key).unwrap());
+    let seen = tokio::spawn(async move {
+        let connection = endpoint.accept().await.unwrap().await.unwrap();
+        let data = connection
+            .handshake_data()
+            .unwrap()
+            .downcast::<quinn::crypto::rustls::HandshakeData>()
+            .unwrap();
+        (connection.peer_identity().is_some(), data.server_name, data.protocol)
+    });
+    let _link = within(client().dial(key.public().node_id(), address, DialRole::Client))
+        .await
+        .unwrap();
+    assert_eq!(within(seen).await.unwrap(), (false, None, Some(b"anonnet/1".to_vec())));
 }
