@@ -20,6 +20,8 @@ import { AnonSocket } from './socket.js'
 import { type CircuitStatus, listStatus, type NodeStatus } from './status.js'
 
 const GUARDS_FILE = 'guards.json'
+const LITERAL_WARNING =
+  'a proxy client sent an address instead of a name: it may have asked its own resolver; use socks5h:// or --socks5-hostname'
 const DEFAULT_PROXY_ADDRESS = '127.0.0.1:0'
 
 /** Options of `resolve`. */
@@ -64,7 +66,9 @@ export class AnonNode extends BaseNode {
       onGuards: (changed) => this.#guards.save(() => Buffer.from(guardsToJson(changed))),
       onReady: () => this.#circuitReady()
     })
-    this.#proxyRequests = new ProxyRequests(core.engine, this.#driver)
+    this.#proxyRequests = new ProxyRequests(core.engine, this.#driver, () =>
+      warn(core, errorFromCode('ERR_ANONNET_CONFIG_INVALID'), LITERAL_WARNING)
+    )
     this.#lists = new ClientLists({
       core,
       driver: this.#driver,

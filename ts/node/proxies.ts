@@ -2,6 +2,7 @@
  * Answers what proxy clients ask: which circuit. The proxies themselves are in Rust; no byte of theirs comes here.
  */
 
+import { BlockList, isIPv4 } from 'node:net'
 import { isolationKey } from '../churn/index.js'
 import { registryEntry, wrapError } from '../errors/index.js'
 import type { Engine, ProxyRequestEvent } from '../native/index.js'
@@ -10,6 +11,24 @@ import type { CircuitDriver } from './circuits.js'
 
 /** The native side asks again at once; this is for a busy event loop. */
 const AGAIN_WITHIN_MS = 2_000
+
+/** Warnings about names that clients resolved themselves come no more often. */
+const LITERAL_WARNING_MS = 60_000
+
+/** Addresses that nobody looks up: their use says nothing about a name. */
+const PRIVATE = new BlockList()
+for (const [network, bits] of [
+  ['10.0.0.0', 8],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16]
+] as const) {
+  PRIVATE.addSubnet(network, bits, 'ipv4')
+}
+PRIVATE.addAddress('::1', 'ipv6')
+PRIVATE.addSubnet('fc00::', 7, 'ipv6')
+PRIVATE.addSubnet('fe80::', 10, 'ipv6')
 
 /** A client's request, through all its tries. */
 interface Entry {
@@ -29,9 +48,14 @@ export class ProxyRequests {
   /** Why a try failed, until it is asked again. */
   readonly #failures = new Map<number, string>()
 
-  constructor(engine: Engine, driver: CircuitDriver) {
+  readonly #onLiteral: () => void
+  #warnedMs = Number.NEGATIVE_INFINITY
+
+  /** `onLiteral`: a SOCKS client sent a public address, so it may have asked its own resolver for the name; told once a minute at most. */
+  constructor(engine: Engine, driver: CircuitDriver, onLiteral: () => void) {
     this.#engine = engine
     this.#driver = driver
+    this.#onLiteral = onLiteral
   }
 
   /** A new request, or the next try of one that failed before it was connected. */
@@ -93,11 +117,12 @@ export class ProxyRequests {
     return entry
   }
 
-  #begin({ request, listener, client, user, password, kind, host, port }: ProxyRequestEvent): void {
+  #begin({ request, listener, protocol, client, user, password, kind, host, port, literal }: ProxyRequestEvent): void {
     let entry: Entry | undefined
     try {
       const name = checkHost(host)
       refuseServiceNames(name)
+      if (literal === true && protocol !== 'http') this.#noteLiteral(name)
       const isolation = isolationKey({
         listener,
         client: parseUdpAddress(client).ip,
@@ -126,6 +151,13 @@ export class ProxyRequests {
     } catch (error) {
       this.#engine.refuse(request, wrapError(error).code)
     }
+  }
+
+  #noteLiteral(address: string): void {
+    const now = performance.now()
+    if (now - this.#warnedMs < LITERAL_WARNING_MS || PRIVATE.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')) return
+    this.#warnedMs = now
+    this.#onLiteral()
   }
 
   #lost(entry: Entry | undefined): void {

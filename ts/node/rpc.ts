@@ -21,7 +21,7 @@ export const MAX_REQUEST_BYTES: Readonly<Record<string, number>> = {
   dht: 24 * 1024,
   list: 1024,
   desc: 16 * 1024,
-  vote: 8 * 1024 * 1024,
+  vote: 9.5 * 1024 * 1024,
   ping: 64
 }
 

@@ -10,7 +10,6 @@ import { createRelay, type RelayNode } from './relay.js'
 
 const AUTHORITIES = 3
 const DEFAULT_RELAYS = 6
-const MAX_RELAYS = 200
 /** A list is valid for ten minutes at least, so that short intervals cost nothing but work. */
 const DEFAULT_LIST_INTERVAL_MS = 10_000
 const LIST_TIMEOUT_MS = 30_000
@@ -40,6 +39,8 @@ export interface Testnet extends AsyncDisposable {
 
 /** Linux answers for all of 127/8: each node gets a /16 of its own, so that paths are chosen as in the real network. */
 const OWN_PREFIXES = process.platform === 'linux'
+/** Bootstrap nodes take 64 relays of one /24. */
+const MAX_RELAYS = OWN_PREFIXES ? 200 : 64
 
 function addressOf(index: number): string {
   return OWN_PREFIXES ? `127.${index}.0.1:0` : '127.0.0.1:0'

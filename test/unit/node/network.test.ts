@@ -131,8 +131,20 @@ describe('a test network', () => {
     expect(native.attached!.at(-1)![0]).toBe(6)
     expect(native.attached!.at(-1)![1]).not.toBe(circuit.get(1))
     native.emit({ type: 'proxyConnected', request: 6 })
+    // An address where a name could have been is worth a warning (attack 34), a private one is not, and one a minute is enough.
+    const warnings: string[] = []
+    const reading = (async () => {
+      for await (const event of node.events()) if (event.type === 'warning') warnings.push(event.message)
+    })()
+    ask(7, { host: '127.0.0.1', literal: true })
+    ask(8, { host: '192.0.2.9', literal: true })
+    ask(9, { host: '2001:db8::1', literal: true })
+    await until(() => native.attached?.length === 7)
+    expect(warnings).toEqual([expect.stringContaining('socks5h')])
+    expect(warnings[0]).not.toContain('192.0.2.9')
     native.emit({ type: 'streamEnded', circuit: native.attached!.at(-1)![1] })
     await node.close()
+    await reading
   })
 
   it('refuses to start on wrong options and leaves no lock behind', async () => {
@@ -235,5 +247,17 @@ describe('a test network', () => {
     const [found] = await net.relays[5]!.dht.findValue(key)
     expect(Buffer.from(found!.payload).toString()).toBe('a record')
     await expect(net.relays[5]!.dht.findValue('cd'.repeat(32))).rejects.toMatchObject({ code: 'ERR_ANONNET_NOT_FOUND' })
+  })
+
+  it('fetches later lists through circuits, so that no bootstrap node sees who asks', async () => {
+    const quick = await createTestnet(4, { listIntervalMs: 1_000 })
+    const node = await quick.createNode()
+    const native = made.at(-1) as FakeNode & { rpc: () => void }
+    native.rpc = () => {
+      throw Object.assign(new Error('asked directly'), { code: 'ERR_ANONNET_INTERNAL' })
+    }
+    const first = node.status().list!.interval
+    await until(() => node.status().list!.interval >= first + 2)
+    await quick.close()
   })
 })
