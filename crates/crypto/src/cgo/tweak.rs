@@ -6,6 +6,8 @@ use super::wide::{self, WideKey};
 use polyval::Polyval;
 use polyval::universal_hash::UniversalHash;
 use polyval::universal_hash::array::Array;
+#[cfg(target_arch = "x86_64")]
+use zeroize::Zeroizing;
 
 /// Bytes of the body that go into the first four blocks, with the previous tag and the command.
 const HEAD: usize = 64 - 16 - 1;
@@ -25,7 +27,7 @@ pub(super) enum HashKeys {
         /// Over cells.
         ku: WideKey,
         /// Over tags: one multiplication needs no powers.
-        u: [u8; 16],
+        u: Zeroizing<[u8; 16]>,
     },
 }
 
@@ -35,7 +37,7 @@ impl HashKeys {
         if wide::available() {
             return Self::Wide {
                 ku: wide::expand(ku),
-                u: *u,
+                u: Zeroizing::new(*u),
             };
         }
         Self::portable(ku, u)
@@ -58,7 +60,7 @@ impl HashKeys {
             #[cfg(target_arch = "x86_64")]
             Self::Wide { ku: old_ku, u: old_u } => {
                 overwrite(old_ku, wide::expand(ku));
-                *old_u = *u;
+                **old_u = *u;
             }
         }
     }

@@ -91,6 +91,14 @@ impl Cipher {
 }
 
 /// A key for one record, with nonce 0. Sealing and opening consume it, and it cannot be copied: the nonce cannot repeat.
+///
+/// ```compile_fail,E0382
+/// use anonnet_crypto::record::SingleUseKey;
+/// let key = SingleUseKey::new(zeroize::Zeroizing::new([0; 32]));
+/// key.seal(b"", b"once")?;
+/// key.seal(b"", b"twice")?;
+/// # Ok::<(), anonnet_crypto::CryptoError>(())
+/// ```
 pub struct SingleUseKey(Zeroizing<[u8; 32]>);
 
 impl SingleUseKey {

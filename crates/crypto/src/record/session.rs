@@ -125,7 +125,15 @@ impl Direction {
     }
 }
 
-/// The sealing end of a direction.
+/// The sealing end of a direction. There is one of it: a copy would use the same nonces.
+///
+/// ```compile_fail,E0599
+/// use anonnet_crypto::record::{Role, SessionKey};
+/// let key = SessionKey::new(zeroize::Zeroizing::new([0; 32]), 0, 60)?;
+/// let (sealer, _) = key.split(Role::Initiator)?;
+/// let copy = sealer.clone();
+/// # Ok::<(), anonnet_crypto::CryptoError>(())
+/// ```
 pub struct Sealer(pub(super) Direction);
 
 impl Sealer {

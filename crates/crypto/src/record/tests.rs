@@ -98,6 +98,21 @@ fn nonces_do_not_repeat_and_keys_change_by_count() {
     assert!(stale.open(1000, b"", &renewed).is_err());
 }
 
+/// Across a real change of keys: the counter never stands still, and the salt changes only with the key.
+#[test]
+fn a_million_nonces_are_all_different() {
+    let (mut to, _) = session(Role::Initiator);
+    let mut salts = Vec::new();
+    for count in 0..REKEY_RECORDS + 10 {
+        let nonce = to.seal(1000, b"", b"").unwrap().nonce;
+        assert_eq!(nonce[4..], count.to_be_bytes());
+        if salts.last() != Some(&nonce[..4].to_vec()) {
+            salts.push(nonce[..4].to_vec());
+        }
+    }
+    assert_eq!(salts.len(), 2);
+}
+
 #[test]
 fn a_session_ends_by_count_and_by_time() {
     let (mut to, _) = session(Role::Initiator);
