@@ -80,3 +80,82 @@ pub(crate) fn read_error(error: &ReadError) -> Result<TransportError, &Connectio
         _ => Ok(TransportError::StreamReset),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{close_reason, connect_error, dial_error, read_error, write_error};
+    use crate::error::{CloseReason, TransportError};
+    use quinn::{ApplicationClose, ConnectError, ConnectionClose, ConnectionError, ReadError, TransportErrorCode, WriteError};
+
+    fn closed(error_code: TransportErrorCode) -> ConnectionError {
+        ConnectionError::ConnectionClosed(ConnectionClose {
+            error_code,
+            frame_type: None,
+            reason: Default::default(),
+        })
+    }
+
+    fn left() -> ConnectionError {
+        ConnectionError::ApplicationClosed(ApplicationClose {
+            error_code: 0u32.into(),
+            reason: Default::default(),
+        })
+    }
+
+    #[test]
+    fn ends_have_reasons() {
+        let cases = [
+            (ConnectionError::LocallyClosed, CloseReason::Local),
+            (left(), CloseReason::Peer),
+            (closed(TransportErrorCode::NO_ERROR), CloseReason::Peer),
+            (ConnectionError::TimedOut, CloseReason::Idle),
+            (ConnectionError::Reset, CloseReason::Reset),
+            (closed(TransportErrorCode::crypto(40)), CloseReason::Crypto),
+            (closed(TransportErrorCode::FLOW_CONTROL_ERROR), CloseReason::Protocol),
+            (ConnectionError::VersionMismatch, CloseReason::Protocol),
+            (ConnectionError::CidsExhausted, CloseReason::Protocol),
+        ];
+        for (error, reason) in cases {
+            assert_eq!(close_reason(&error), reason, "{error}");
+        }
+    }
+
+    #[test]
+    fn failed_dials_say_why() {
+        let cases = [
+            (closed(TransportErrorCode::CONNECTION_REFUSED), TransportError::Refused),
+            (left(), TransportError::Refused),
+            (ConnectionError::TimedOut, TransportError::Unreachable),
+            (ConnectionError::VersionMismatch, TransportError::Downgrade),
+            (closed(TransportErrorCode::crypto(40)), TransportError::Downgrade),
+            (closed(TransportErrorCode::crypto(47)), TransportError::Downgrade),
+            (closed(TransportErrorCode::crypto(120)), TransportError::Protocol("alpn")),
+            (closed(TransportErrorCode::crypto(80)), TransportError::Protocol("tls")),
+            (closed(TransportErrorCode::PROTOCOL_VIOLATION), TransportError::Protocol("quic")),
+            (ConnectionError::Reset, TransportError::Closed(CloseReason::Reset)),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(dial_error(&error, false), expected, "{error}");
+            assert_eq!(dial_error(&error, true), TransportError::Identity);
+        }
+        let address = "127.0.0.1:1".parse().unwrap();
+        assert_eq!(connect_error(&ConnectError::InvalidRemoteAddress(address)), TransportError::Address);
+        assert_eq!(
+            connect_error(&ConnectError::EndpointStopping),
+            TransportError::Closed(CloseReason::Local)
+        );
+        assert_eq!(connect_error(&ConnectError::CidsExhausted), TransportError::Limit("connection ids"));
+        assert_eq!(
+            connect_error(&ConnectError::UnsupportedVersion),
+            TransportError::Internal("connect")
+        );
+    }
+
+    #[test]
+    fn streams_end_with_their_link_or_alone() {
+        assert_eq!(write_error(&WriteError::Stopped(0u32.into())), Ok(TransportError::StreamReset));
+        assert_eq!(write_error(&WriteError::ConnectionLost(left())), Err(&left()));
+        assert_eq!(read_error(&ReadError::Reset(0u32.into())), Ok(TransportError::StreamReset));
+        assert_eq!(read_error(&ReadError::ConnectionLost(left())), Err(&left()));
+    }
+}

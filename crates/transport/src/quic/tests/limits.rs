@@ -3,13 +3,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, ReadError, RecvStream, SendStream};
 use tokio::time::timeout;
 
 use super::{client, client_with, connect, connect_client, node, node_with, raw_client, within};
 use crate::{
     CloseReason, DialRole, Link, LinkLimits, MAX_CLIENT_CIRCUITS, QuicLink, StreamKind, StreamSend, Transport, TransportError,
-    limits::{CLIENT_OPEN_BURST, MAX_NODE_CIRCUITS},
+    limits::{ACCEPT_QUEUE, CLIENT_OPEN_BURST, MAX_NODE_CIRCUITS},
     quic::link::Incoming,
 };
 
@@ -53,17 +53,19 @@ async fn a_client_has_1024_circuits_and_no_more() {
         open.push((send, recv));
     }
     let mut reset = 0;
-    for (_, recv) in &mut open {
-        if let Ok(result) = timeout(Duration::from_millis(1), recv.read(&mut [0])).await {
-            assert!(
-                matches!(result, Err(quinn::ReadError::Reset(code)) if code == 0u32.into()),
-                "{result:?}"
-            );
-            reset += 1;
+    within(async {
+        while reset < 200 || kept.lock().unwrap().len() < MAX_CLIENT_CIRCUITS as usize {
+            for (_, recv) in &mut open {
+                if let Ok(result) = timeout(Duration::from_micros(50), recv.read(&mut [0])).await {
+                    assert!(matches!(result, Err(ReadError::Reset(code)) if code == 0u32.into()), "{result:?}");
+                    reset += 1;
+                }
+            }
         }
-    }
-    assert_eq!(kept.lock().unwrap().len(), MAX_CLIENT_CIRCUITS as usize);
-    assert_eq!(reset, 200);
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!((kept.lock().unwrap().len(), reset), (MAX_CLIENT_CIRCUITS as usize, 200));
     assert_eq!(accepted.close_reason(), None);
 }
 
@@ -244,4 +246,22 @@ async fn a_listener_that_never_answers_the_proof_is_too_slow() {
     let dialler = node_with(|config| config.limits.dial_deadline = Duration::from_millis(500));
     let dialled = within(dialler.transport.dial(key.public().node_id(), address, DialRole::Node)).await;
     assert_eq!(dialled.unwrap_err(), TransportError::Timeout);
+}
+
+#[tokio::test]
+async fn streams_that_nobody_accepts_wait_outside() {
+    let (a, b) = (node(), node());
+    let (dialled, accepted) = connect(&a.transport, &b, DialRole::Node).await;
+    let mut open = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(300), dialled.open(StreamKind::Circuit)).await {
+        let (mut send, recv) = stream.unwrap();
+        within(send.write_all(b"x")).await.unwrap();
+        open.push((send, recv));
+        assert!(open.len() < 1_000, "never stops");
+    }
+    assert!(open.len() >= ACCEPT_QUEUE);
+    assert!(accepted.open_streams() <= 2 * (ACCEPT_QUEUE + 1), "{}", accepted.open_streams());
+    for _ in 0..open.len() {
+        within(accepted.accept()).await.unwrap();
+    }
 }

@@ -4,7 +4,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::net::UdpSocket;
@@ -136,28 +135,18 @@ async fn an_unknown_source_is_padded_by_the_listener() {
 }
 
 #[tokio::test]
-async fn two_links_of_a_client_have_nothing_in_common() {
-    // Resumption would show as a shorter second handshake with a pre-shared key; the hello is seen whole in the Initial packets.
-    let proxy = Proxy::new(node()).await;
+async fn packets_grow_between_nodes_and_never_towards_a_client() {
+    let (a, b) = (node(), node());
+    let (to_node, _accepted) = super::connect(&a.transport, &b, DialRole::Node).await;
     let client = client();
-    let count = || {
-        proxy
-            .seen
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|(there, _, first)| *there && first & 0x80 != 0)
-            .count()
-    };
-    let first = within(client.dial(proxy.node.id, proxy.address, DialRole::Client)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let before = count();
-    first.close();
-    let _second = within(client.dial(proxy.node.id, proxy.address, DialRole::Client)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let after = count() - before;
-    assert!(
-        after >= 2,
-        "a whole hello with an ML-KEM share does not fit one packet: {before} then {after}"
-    );
+    let (to_guard, _accepted) = super::connect_client(&client, &b).await;
+    within(async {
+        while to_node.stats().mtu <= 1_472 {
+            let (mut send, _recv) = to_node.open(StreamKind::Rpc).await.unwrap();
+            send.write_all(&[1; 100_000]).await.unwrap();
+            send.reset();
+        }
+    })
+    .await;
+    assert_eq!(to_guard.stats().mtu, CLIENT_UDP_PAYLOAD);
 }
