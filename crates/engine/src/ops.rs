@@ -112,6 +112,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn operations_are_bounded_in_number() {
+        let operations = Operations::new(EventQueue::new(|| {}), Handle::current());
+        for op in 1..=OPERATIONS_MAX {
+            operations.start(u32::try_from(op).unwrap(), std::future::pending()).unwrap();
+        }
+        assert_eq!(operations.start(u32::MAX, std::future::pending()), Err(ErrorKind::ResourceLimit));
+        operations.cancel(1);
+        assert_eq!(operations.start(u32::MAX, std::future::pending()), Ok(()));
+    }
+
+    #[tokio::test]
     async fn an_operation_is_answered_once() {
         let events = EventQueue::new(|| {});
         let operations = Operations::new(events.clone(), Handle::current());

@@ -163,6 +163,16 @@ async fn requests_between_nodes_say_who_asks_and_through_what() {
         Some(ErrorKind::StreamReset)
     );
 
+    // Each link is told once, up and down.
+    let links = |up: bool, peer: Option<[u8; 32]>| {
+        relay.count(|event| matches!(event, Event::Link { up: is, node, .. } if *is == up && *node == peer))
+    };
+    assert_eq!((links(true, None), links(false, None)), (1, 0));
+    assert_eq!(
+        (links(true, Some(other.node.node_id())), links(false, Some(other.node.node_id()))),
+        (1, 0)
+    );
+
     let silent = client
         .op(|op| client.node.rpc(op, relay.peer(), vec![], Duration::from_millis(200), 100))
         .await;
@@ -173,6 +183,12 @@ async fn requests_between_nodes_say_who_asks_and_through_what() {
     };
     let refused = client.op(|op| client.node.rpc(op, stranger, vec![], DEADLINE, 100)).await;
     assert_eq!(refused.err(), Some(ErrorKind::LinkIdentity));
+    client.close(Duration::ZERO).await;
+    other.close(Duration::ZERO).await;
+    until("both links are down", || {
+        links(false, None) == 1 && links(false, Some(other.node.node_id())) == 1
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

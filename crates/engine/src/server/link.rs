@@ -17,23 +17,24 @@ use crate::rpc::{frame_length, read_growing_frame, write_frame};
 /// Takes links until the transport closes.
 pub(crate) async fn accept_links<T: Transport>(server: Arc<Server<T>>, transport: T) {
     while let Some(link) = transport.accept().await {
-        server.pool.adopt(link.clone());
+        // The pool tells of the links that it takes; each is told once.
+        let adopted = server.pool.adopt(link.clone());
         let server = Arc::clone(&server);
         tokio::spawn(async move {
             let (node, authenticated) = (link.peer().map(|id| id.0), link.is_authenticated());
-            server.events.push(Event::Link {
-                up: true,
-                node,
-                authenticated,
-                kind: None,
-            });
+            let tell = |up| {
+                if !adopted {
+                    server.events.push(Event::Link {
+                        up,
+                        node,
+                        authenticated,
+                        kind: None,
+                    });
+                }
+            };
+            tell(true);
             serve_link(Arc::clone(&server), link).await;
-            server.events.push(Event::Link {
-                up: false,
-                node,
-                authenticated,
-                kind: None,
-            });
+            tell(false);
         });
     }
 }

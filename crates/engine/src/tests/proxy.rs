@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
-type Chooser = dyn Fn(&ProxyRequestEvent) -> Result<CircuitHandle, ErrorKind> + Send + Sync;
+type Chooser = dyn Fn(&ProxyRequestEvent) -> Option<Result<CircuitHandle, ErrorKind>> + Send + Sync;
 
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
@@ -19,6 +19,10 @@ pub(super) struct Proxy {
 
 impl Proxy {
     pub(super) async fn new(choose: impl Fn(&ProxyRequestEvent) -> Result<CircuitHandle, ErrorKind> + Send + Sync + 'static) -> Self {
+        Self::choosing(Box::new(move |request| Some(choose(request)))).await
+    }
+
+    async fn choosing(choose: Box<Chooser>) -> Self {
         let (events, bell) = events();
         let attach = Attach {
             events: events.clone(),
@@ -27,13 +31,15 @@ impl Proxy {
         };
         let (address, task) = listen(attach.clone(), 5, "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let seen: Arc<Mutex<Vec<ProxyRequestEvent>>> = Arc::default();
-        let (told, pending, choose): (_, _, Box<Chooser>) = (Arc::clone(&seen), Arc::clone(&attach.pending), Box::new(choose));
+        let (told, pending) = (Arc::clone(&seen), Arc::clone(&attach.pending));
         tokio::spawn(async move {
             loop {
                 bell.notified().await;
                 for event in events.drain() {
                     let Event::ProxyRequest(request) = event else { continue };
-                    pending.answer(request.request, choose(&request).map(|handle| (7, handle)));
+                    if let Some(choice) = choose(&request) {
+                        pending.answer(request.request, choice.map(|handle| (7, handle)));
+                    }
                     told.lock().unwrap().push(request);
                 }
             }
@@ -351,4 +357,60 @@ async fn neither_socks_nor_http_is_closed_without_a_word() {
         assert_eq!(world.proxy.exchange(bytes).await, b"", "{bytes:?}");
     }
     assert!(world.proxy.seen().is_empty());
+}
+
+/// How long a proxy waits for the rest of what a client began to say, on a clock that stands still: nothing here needs it to run.
+async fn patience(proxy: &Proxy, bytes: &[u8]) -> (Duration, Vec<u8>) {
+    let began = tokio::time::Instant::now();
+    let mut socket = proxy.connect().await;
+    socket.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer).await;
+    (began.elapsed(), answer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_or_not_enough_is_closed_in_time() {
+    use crate::limits::PROXY_HANDSHAKE_TIMEOUT;
+    let proxy = Proxy::new(|_| Err(ErrorKind::NoPath)).await;
+    for bytes in [
+        &b""[..],
+        b"\x05",
+        b"\x05\x01\x00\x05\x01",
+        b"\x04\x01\0\x50\x01\x02\x03\x04use",
+        b"GET http://target",
+        b"CONNECT a:1 HTTP/1.1\r\nA: b\r\n",
+    ] {
+        let (time, _) = patience(&proxy, bytes).await;
+        assert!(
+            (PROXY_HANDSHAKE_TIMEOUT..3 * PROXY_HANDSHAKE_TIMEOUT).contains(&time),
+            "{bytes:?}: {time:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_gets_no_circuit_or_no_answer_is_refused_in_time() {
+    use crate::limits::{PROXY_ATTACH_TIMEOUT, PROXY_CONNECT_TIMEOUT};
+    let request = socks5(80, b"");
+    let proxy = Proxy::choosing(Box::new(|_| None)).await;
+    let (time, answer) = patience(&proxy, &request).await;
+    assert_eq!(answer[4..6], [5, 6], "timed out");
+    assert!((PROXY_ATTACH_TIMEOUT..2 * PROXY_ATTACH_TIMEOUT).contains(&time), "{time:?}");
+
+    let net = Net::new();
+    let silent = net.liar(1, |ring, id, _, mut send, mut recv| async move {
+        let request = read_create(&mut recv).await;
+        let (_, reply) = anonnet_relay::handshake(&mut rng(1), &id, &ring, unix_seconds(), &request).unwrap();
+        let mut cells = Vec::new();
+        write_fragments(Command::Created, &reply, &mut cells).unwrap();
+        send.write_all(&cells).await.unwrap();
+        while recv.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {}
+    });
+    let circuit = net.client(1).build_path(vec![silent.hop()], DEADLINE).await.unwrap();
+    let handle = circuit.handle.clone();
+    let proxy = Proxy::new(move |_| Ok(handle.clone())).await;
+    let (time, answer) = patience(&proxy, &request).await;
+    assert_eq!(answer[4..6], [5, 6]);
+    assert!((PROXY_CONNECT_TIMEOUT..2 * PROXY_CONNECT_TIMEOUT).contains(&time), "{time:?}");
 }

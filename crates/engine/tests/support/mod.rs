@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anonnet_engine::limits::JS_READ_MAX_BYTES;
 use anonnet_engine::{Event, EventQueue, Failure, Node, NodeOptions, OpId, OpValue, PathHop, Peer, RateLimit, Roles, SystemResolver};
 use anonnet_errors::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -122,6 +123,13 @@ impl Driven {
         .await
     }
 
+    /// How many events of a sort have been told and not yet been looked at.
+    pub fn count(&self, mut of: impl FnMut(&Event) -> bool) -> usize {
+        let mut told = self.told.lock().unwrap();
+        told.extend(self.events.drain());
+        told.iter().filter(|event| of(event)).count()
+    }
+
     pub fn new_op(&self) -> OpId {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -176,6 +184,7 @@ impl Driven {
     pub async fn read_all(&self, stream: u32) -> Result<Vec<u8>, ErrorKind> {
         let mut all = Vec::new();
         while let Some(mut bytes) = self.read(stream).await? {
+            assert!(!bytes.is_empty() && bytes.len() <= JS_READ_MAX_BYTES);
             all.append(&mut bytes);
         }
         Ok(all)
