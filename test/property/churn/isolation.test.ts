@@ -140,7 +140,7 @@ describe('any course of events', () => {
             asked += 1
           } else if (command.do === 'run') world.run(command.ms)
           else if (command.do === 'kill') world.kill(world.list.relays[command.n % 15]!.nodeId)
-          else if (command.do === 'revive') world.dead.clear()
+          else if (command.do === 'revive') world.revive()
           else if (command.do === 'teardown' && ids.length > 0) world.teardown(ids[command.n % ids.length]!)
           else if (command.do === 'end' && ids.length > 0) world.endStreams(ids[command.n % ids.length]!)
           else if (command.do === 'down') world.networkDown = command.down
@@ -149,8 +149,8 @@ describe('any course of events', () => {
           expect(world.state.builds.size).toBeLessThanOrEqual(limits.maxBuilds)
           expect(world.state.requests.size).toBeLessThanOrEqual(limits.maxRequests)
         }
-        world.dead.clear()
         world.networkDown = false
+        world.revive()
         world.send({ type: 'list', usable: true })
         world.run(120_000)
         // World throws at a second answer; here, that there was one.

@@ -152,6 +152,14 @@ export class World {
     })
   }
 
+  /** The killed relays are started again; they know of no circuit that was theirs. */
+  revive(): void {
+    for (const [id, circuit] of [...this.circuits]) {
+      if (circuit.path.some((nodeId) => this.dead.has(nodeId))) this.#lost(id, 'ERR_ANONNET_CIRCUIT_CLOSED', true)
+    }
+    this.dead.clear()
+  }
+
   /** A relay ends a circuit in the ordinary way. */
   teardown(id: number, code = 'ERR_ANONNET_CIRCUIT_CLOSED'): void {
     this.#lost(id, code, true)
@@ -248,16 +256,19 @@ export class World {
     const keys = this.keysOf.get(id) ?? new Set()
     this.keysOf.set(id, keys.add(asked.isolation))
     circuit?.streams.add(request)
-    this.#later(6 * this.#options.hopMs, () => {
+    const arrives = (): void => {
       const still = this.circuits.get(id)
       if (circuit === undefined || still !== circuit) {
         if (circuit === undefined) this.send({ type: 'streamFailed', request, code: 'ERR_ANONNET_CIRCUIT_CLOSED' })
         return
       }
+      // Links carry on where they were when the network is back.
+      if (this.networkDown) return this.#later(100, arrives)
       if (!this.#alive(circuit.path) || asked.circuit !== id || this.outcomes.has(request)) return
       if (this.blackHoles.has(asked.isolation)) return
       this.#finish(request, 'connected')
       if (this.#options.tellsConnected) this.send({ type: 'connected', request })
-    })
+    }
+    this.#later(6 * this.#options.hopMs, arrives)
   }
 }
