@@ -266,3 +266,15 @@ impl<const N: usize> fmt::Debug for ClientLayer<N> {
         write!(f, "ClientLayer<{N}>(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a layer holds beside itself while cells pass; docs/performance.md names it.
+    #[test]
+    fn the_expanded_keys_are_bounded() {
+        let (relay, client) = (size_of::<Keys<Aes128Enc>>(), size_of::<Keys<Aes128Dec>>());
+        assert!(relay <= 656 && client <= 656, "{relay} {client}");
+    }
+}
