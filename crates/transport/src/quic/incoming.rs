@@ -136,8 +136,10 @@ impl Server {
                     if !self.bucket.take(Instant::now()) {
                         return Some(CloseReason::Abuse);
                     }
-                    // The one that just came is not counted yet.
-                    if let Some(streams) = self.allowance.grow(self.shared.count(Class::Accepted) + 1) {
+                    // The one that just came is not counted yet. Those without a type do not count: what a peer can make us
+                    // keep out of the engine's sight stays small.
+                    let in_use = (self.shared.count(Class::Accepted) + 1).saturating_sub(waiting.len());
+                    if let Some(streams) = self.allowance.grow(in_use) {
                         self.connection.set_max_concurrent_bi_streams(streams.into());
                     }
                     match self.first_look(send, recv, &mut waiting).await {

@@ -147,7 +147,7 @@ impl QuicTransport {
         if let Some(address) = bind {
             let identity = identity.clone().ok_or(TransportError::NodeOnly)?;
             let server = listen::server_config(&identity, &limits)?;
-            let endpoint = socket::endpoint(address, Some(server.clone()))?;
+            let endpoint = socket::endpoint(address, Some(server.clone()), Some(&identity))?;
             let (listener, links) = Listener::new(endpoint.clone(), server, identity, admission, Arc::clone(&known), limits.clone());
             tokio::spawn(listener.run());
             *(if address.is_ipv4() { &mut endpoints.v4 } else { &mut endpoints.v6 }) = Some(endpoint);
@@ -187,7 +187,7 @@ impl QuicTransport {
         if let Some(endpoint) = slot {
             return Ok(endpoint.clone());
         }
-        let endpoint = socket::endpoint((any, 0).into(), None)?;
+        let endpoint = socket::endpoint((any, 0).into(), None, None)?;
         *slot = Some(endpoint.clone());
         Ok(endpoint)
     }

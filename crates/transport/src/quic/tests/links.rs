@@ -235,3 +235,46 @@ async fn admission_decides_before_anything_else() {
     *answer.lock().unwrap() = Admit::Accept;
     connect_client(&client(), &node).await;
 }
+
+#[tokio::test]
+async fn a_node_that_was_killed_and_came_back_says_so() {
+    let key = identity();
+    // It lives in a runtime of its own, which ends without a goodbye.
+    let life = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let first = {
+        let key = std::sync::Arc::clone(&key);
+        life.spawn(async move { QuicTransport::bind(QuicConfig::node(loopback(), key)).unwrap() })
+            .await
+            .unwrap()
+    };
+    let node = super::Node {
+        id: first.node_id().unwrap(),
+        address: first.local_addr().unwrap(),
+        transport: first,
+    };
+    let client = client();
+    let (dialled, accepted) = connect_client(&client, &node).await;
+    life.shutdown_background();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(accepted);
+    let super::Node { transport, address, .. } = node;
+    drop(transport);
+    let bind = || QuicTransport::bind(QuicConfig::node(address, std::sync::Arc::clone(&key)));
+    let _second = within(async {
+        loop {
+            match bind() {
+                Ok(transport) => return transport,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    })
+    .await;
+    assert_eq!(dialled.close_reason(), None);
+    let (mut send, _recv) = within(dialled.open(StreamKind::Circuit)).await.unwrap();
+    within(send.write_all(&[1; 5_000])).await.unwrap();
+    assert_eq!(within(dialled.closed()).await, CloseReason::Reset);
+}

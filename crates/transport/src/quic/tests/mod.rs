@@ -102,7 +102,7 @@ async fn read_all(recv: &mut impl StreamRecv) -> Result<Vec<u8>, crate::Transpor
 
 /// A connection made with quinn alone, which does whatever the test wants on it.
 async fn raw_connect(address: SocketAddr, tls: QuicClientConfig) -> Result<(Endpoint, Connection), quinn::ConnectionError> {
-    let endpoint = socket::endpoint(loopback(), None).unwrap();
+    let endpoint = socket::endpoint(loopback(), None, None).unwrap();
     let config = ClientConfig::new(Arc::new(tls));
     let connection = within(endpoint.connect_with(config, address, tls::SERVER_NAME).unwrap()).await?;
     Ok((endpoint, connection))
@@ -117,7 +117,7 @@ async fn raw_client(node: &Node) -> (Endpoint, Connection) {
 
 /// A listener made with quinn alone.
 fn raw_server(tls: quinn::crypto::rustls::QuicServerConfig) -> (Endpoint, SocketAddr) {
-    let endpoint = socket::endpoint(loopback(), Some(ServerConfig::with_crypto(Arc::new(tls)))).unwrap();
+    let endpoint = socket::endpoint(loopback(), Some(ServerConfig::with_crypto(Arc::new(tls))), None).unwrap();
     let address = endpoint.local_addr().unwrap();
     (endpoint, address)
 }

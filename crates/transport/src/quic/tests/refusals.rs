@@ -290,7 +290,7 @@ async fn nobody_resumes_and_nothing_comes_early() {
     config.resumption = rustls::client::Resumption::default();
     config.enable_early_data = true;
     let tls: Arc<quinn::crypto::rustls::QuicClientConfig> = Arc::new(config.try_into().unwrap());
-    let endpoint = crate::quic::socket::endpoint(loopback(), None).unwrap();
+    let endpoint = crate::quic::socket::endpoint(loopback(), None, None).unwrap();
     for _ in 0..2 {
         let connecting = endpoint
             .connect_with(quinn::ClientConfig::new(tls.clone()), node.address, tls::SERVER_NAME)

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::{connect, connect_client, node, raw_client, read_all, within};
-use crate::{DialRole, Link, QuicLink, QuicRecv, QuicSend, STREAM_WINDOW, StreamKind, StreamRecv, StreamSend, Transport, TransportError};
+use crate::{
+    DialRole, Link, QuicLink, QuicRecv, QuicSend, STREAM_WINDOW, StreamKind, StreamRecv, StreamSend, Transport, TransportError,
+    limits::FIRST_STREAMS,
+};
 
 /// Both ends of a new stream on a new link between nodes; the ends of the link keep it alive.
 async fn stream() -> (QuicLink, QuicLink, (QuicSend, QuicRecv), (QuicSend, QuicRecv)) {
@@ -130,6 +133,27 @@ async fn a_stream_without_its_type_holds_up_no_other_and_is_dropped() {
     assert!(within(silent.stopped()).await.unwrap().is_some());
     assert_eq!(silent_recv.id(), silent.id());
     drop(held);
+}
+
+#[tokio::test]
+async fn streams_without_a_type_get_no_larger_share() {
+    let node = super::node();
+    let (_endpoint, connection) = raw_client(&node).await;
+    let (mut first, _recv) = connection.open_bi().await.unwrap();
+    first.write_all(&[0x02]).await.unwrap();
+    let accepted = within(node.transport.accept()).await.unwrap();
+    let mut silent = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(300), connection.open_bi()).await {
+        silent.push(stream.unwrap());
+        // Opening a later one makes the peer know of all before it.
+        if silent.len() == FIRST_STREAMS as usize - 1 {
+            let (send, _) = silent.last_mut().unwrap();
+            send.write_all(&[0x02]).await.unwrap();
+        }
+        assert!(silent.len() < 1_000, "never stops");
+    }
+    assert_eq!(silent.len(), FIRST_STREAMS as usize - 1);
+    drop(accepted);
 }
 
 #[tokio::test]
