@@ -67,6 +67,8 @@ export interface Running<T extends Closable> {
   readonly json: boolean
   readonly quiet: boolean
   readonly drainMs: number
+  /** What it does first, for the progress line that comes before any answer. */
+  readonly begins: string
   /** Starts it; the signal ends the start. */
   readonly start: (signal: AbortSignal) => Promise<T>
   /** Says that it runs. */
@@ -74,11 +76,13 @@ export interface Running<T extends Closable> {
 }
 
 /** Starts, prints progress, says when it is ready, waits for the end and drains. Exit code 0 also when a signal ended the start. */
-export async function keepRunning<T extends Closable>({ io, json, quiet, drainMs, start, ready }: Running<T>): Promise<number> {
+export async function keepRunning<T extends Closable>({ io, json, quiet, drainMs, begins, start, ready }: Running<T>): Promise<number> {
   const endings = catchEndings()
   const unsubscribe = narrate(io, json, quiet)
   // Nodes that wait for work do not keep a process alive; this one is meant to.
   const alive = setInterval(() => undefined, 2 ** 30)
+  if (json) printJson(io, { event: 'starting', pid: process.pid })
+  else if (!quiet) say(io, `  0 % (starting): ${begins}`)
   try {
     const node = await start(endings.signal)
     ready(node)

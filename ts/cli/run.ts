@@ -67,6 +67,7 @@ export function runCommand(program: Command, io: Io, finish: (code: number) => v
           json: flags.json === true,
           quiet: flags.quiet === true,
           drainMs: flags.drainMs ?? DEFAULT_DRAIN_MS,
+          begins: 'asking the bootstrap nodes for the relay list',
           start: (signal) =>
             createNode({
               bootstrap,

@@ -136,6 +136,7 @@ export function relayCommand(program: Command, io: Io, finish: (code: number) =>
           json: flags.json === true,
           quiet: flags.quiet === true,
           drainMs: flags.drainMs ?? DEFAULT_DRAIN_MS,
+          begins: 'publishing at the bootstrap nodes',
           start: (signal) => createRelay({ ...options, signal }),
           ready: (node) => announce(io, flags.json === true, 'relay', node, options.control)
         })
@@ -161,6 +162,7 @@ export function bootstrapCommand(program: Command, io: Io, finish: (code: number
           json: flags.json === true,
           quiet: flags.quiet === true,
           drainMs: flags.drainMs ?? DEFAULT_DRAIN_MS,
+          begins: 'binding the UDP port',
           start: (signal) => createBootstrap({ ...options, signal }),
           ready: (node) => announce(io, flags.json === true, 'bootstrap', node, options.control)
         })
