@@ -88,6 +88,13 @@ pub const KEEP_ALIVE_JITTER: Duration = Duration::from_secs(3);
 /// A link over which nothing comes for so long is dead.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Looks, one a second, in which a node sent and its peer did not even acknowledge: then the peer is dead. A dead relay must be
+/// noticed before an EXTEND to it is given up.
+pub const SILENT_LOOKS_NODE: u32 = 4;
+
+/// As [`SILENT_LOOKS_NODE`] between a client and its guard, where the silence may be a network that is lost for a moment.
+pub const SILENT_LOOKS_CLIENT: u32 = 8;
+
 /// UDP payload of every packet between a client and its guard.
 pub const CLIENT_UDP_PAYLOAD: u16 = 1_200;
 

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, FrameStats, RecvStream, SendStream};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     task::JoinSet,
-    time::timeout,
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     bucket::Bucket,
     error::CloseReason,
-    limits::{FIRST_STREAMS, streams_for},
+    limits::{FIRST_STREAMS, SILENT_LOOKS_CLIENT, SILENT_LOOKS_NODE, streams_for},
     traits::{StreamKind, StreamRecv},
 };
 
@@ -55,6 +55,28 @@ impl Allowance {
         }
         self.now = self.now.saturating_mul(2).min(self.most);
         Some(self.now)
+    }
+}
+
+/// Finds out that a peer is silent although it should acknowledge: sooner than the idle timeout, which must outlast a keep-alive.
+#[derive(Default)]
+struct Silence {
+    sent: u64,
+    received: u64,
+    looks: u32,
+}
+
+impl Silence {
+    /// Frames sent that the peer must acknowledge, and datagrams received, so far; true once that went on for `most` looks.
+    fn look(&mut self, sent: u64, received: u64, most: u32) -> bool {
+        if received != self.received {
+            self.looks = 0;
+        } else if sent != self.sent || self.looks > 0 {
+            // What was sent is repeated at growing intervals, so that not every look sees a new attempt.
+            self.looks += 1;
+        }
+        (self.sent, self.received) = (sent, received);
+        self.looks >= most
     }
 }
 
@@ -128,6 +150,14 @@ impl Server {
         let queue = self.queue.clone();
         let mut waiting: JoinSet<Typed> = JoinSet::new();
         let mut scratch = [0];
+        let most = if self.control.is_some() {
+            SILENT_LOOKS_NODE
+        } else {
+            SILENT_LOOKS_CLIENT
+        };
+        let mut silence = Silence::default();
+        let mut looks = interval(Duration::from_secs(1));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let typed = tokio::select! {
                 () = queue.closed() => return None,
@@ -146,6 +176,13 @@ impl Server {
                         Some(typed) => typed,
                         None => continue,
                     }
+                }
+                _ = looks.tick() => {
+                    let stats = self.connection.stats();
+                    if silence.look(to_acknowledge(&stats.frame_tx), stats.udp_rx.datagrams, most) {
+                        return Some(CloseReason::Idle);
+                    }
+                    continue;
                 }
                 Some(typed) = waiting.join_next() => typed.unwrap_or(Typed::Gone),
                 read = control_read(self.control.as_mut(), &mut scratch) => {
@@ -187,6 +224,14 @@ impl Server {
     }
 }
 
+/// Frames sent that a living peer answers at least with an acknowledgement. Acknowledgements themselves are not among them.
+fn to_acknowledge(sent: &FrameStats) -> u64 {
+    let streams = sent.stream + sent.reset_stream + sent.stop_sending;
+    let credit = sent.max_data + sent.max_stream_data + sent.max_streams_bidi + sent.data_blocked + sent.stream_data_blocked;
+    let path = sent.path_challenge + sent.new_connection_id + sent.retire_connection_id + sent.ping;
+    streams + credit + path + sent.streams_blocked_bidi + sent.crypto
+}
+
 /// Reads the control stream, for ever where there is none.
 async fn control_read(control: Option<&mut Control>, scratch: &mut [u8]) -> Result<(), quinn::ConnectionError> {
     match control {
@@ -200,8 +245,30 @@ async fn control_read(control: Option<&mut Control>, scratch: &mut [u8]) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use super::Allowance;
+    use super::{Allowance, Silence, to_acknowledge};
     use crate::limits::{FIRST_STREAMS, MAX_NODE_CIRCUITS, streams_for};
+
+    #[test]
+    fn acknowledgements_ask_for_nothing() {
+        let mut sent = quinn::ConnectionStats::default().frame_tx;
+        sent.acks = 100;
+        sent.connection_close = 1;
+        assert_eq!(to_acknowledge(&sent), 0);
+        (sent.stream, sent.ping, sent.reset_stream) = (3, 2, 1);
+        assert_eq!(to_acknowledge(&sent), 6);
+    }
+
+    #[test]
+    fn silence_is_sending_without_any_answer() {
+        let mut silence = Silence::default();
+        assert!(!silence.look(10, 10, 3));
+        // Nobody sends: that is not silence.
+        assert!((0..100).all(|_| !silence.look(10, 10, 3)));
+        // An answer starts it anew.
+        assert!(!silence.look(11, 10, 3) && !silence.look(12, 10, 3) && !silence.look(13, 11, 3));
+        assert!(!silence.look(14, 11, 3) && !silence.look(14, 11, 3));
+        assert!(silence.look(14, 11, 3));
+    }
 
     #[test]
     fn the_allowance_doubles_with_use_up_to_its_most() {

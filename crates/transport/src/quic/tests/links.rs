@@ -207,6 +207,47 @@ async fn a_peer_that_vanishes_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_dead_node_is_noticed_by_the_first_that_needs_it() {
+    let proxy = super::padding::Proxy::new(node()).await;
+    let dialler = node();
+    let link = within(dialler.transport.dial(proxy.node.id, proxy.address, DialRole::Node))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    proxy.cut();
+    // As long as nobody asks anything of it, it may be just quiet.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(link.close_reason(), None);
+    let start = std::time::Instant::now();
+    let (mut send, _recv) = within(link.open(StreamKind::Circuit)).await.unwrap();
+    within(send.write_all(&[1; 1104])).await.unwrap();
+    assert_eq!(within(link.closed()).await, CloseReason::Idle);
+    let took = start.elapsed();
+    assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(10), "{took:?}");
+    assert!(took < IDLE_TIMEOUT);
+}
+
+#[tokio::test]
+async fn a_quiet_link_is_not_a_dead_one() {
+    // Asked a little now and then, acknowledged late, and quiet in between: nothing of that is silence.
+    let (a, b) = (node(), node());
+    let (dialled, accepted) = connect(&a.transport, &b, DialRole::Node).await;
+    let client = client();
+    let (to_guard, from_client) = connect_client(&client, &b).await;
+    for pause in [950, 990, 1010, 5_000] {
+        for (opener, other) in [(&dialled, &accepted), (&accepted, &dialled), (&to_guard, &from_client)] {
+            let (mut send, _recv) = within(opener.open(StreamKind::Rpc)).await.unwrap();
+            within(send.write_all(b"x")).await.unwrap();
+            within(other.accept()).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+    for link in [&dialled, &accepted, &to_guard, &from_client] {
+        assert_eq!(link.close_reason(), None);
+    }
+}
+
+#[tokio::test]
 async fn admission_decides_before_anything_else() {
     use std::sync::{
         Arc, Mutex,
