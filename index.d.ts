@@ -88,7 +88,7 @@ export interface NativeErrorEntry {
 
 /** Something that happened. Which fields are there depends on `type`; ts/native has a type for each. */
 export interface NativeEvent {
-  type: 'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'streamEnded'
+  type: 'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded'
   op?: number
   bytes?: Buffer
   text?: string
@@ -111,6 +111,7 @@ export interface NativeEvent {
   password?: string
   client?: string
   literal?: boolean
+  again?: number
 }
 
 /** One relay of a path. */
