@@ -190,7 +190,11 @@ pub fn rewrite_response(buffer: &[u8]) -> Result<Option<(usize, Vec<u8>, bool)>,
     let (Some(code), Some(version)) = (parsed.code, parsed.version) else {
         return Err(HttpError::Malformed);
     };
-    let interim = (100..200).contains(&code);
+    // Three digits may still be a number that is no status.
+    if code < 100 {
+        return Err(HttpError::Malformed);
+    }
+    let interim = code < 200;
     let mut head = Vec::with_capacity(length + 32);
     head.extend_from_slice(format!("HTTP/1.{version} {code} {}\r\n", parsed.reason.unwrap_or_default()).as_bytes());
     copy_fields(parsed.headers, &mut head, &[]);
@@ -556,6 +560,7 @@ mod tests {
         assert_eq!(head, b"HTTP/1.1 100 Continue\r\n\r\n");
         assert_eq!(rewrite_response(b"HTTP/1.1 200"), Ok(None));
         assert_eq!(rewrite_response(b"SSH-2.0-x\r\n"), Err(HttpError::Malformed));
+        assert_eq!(rewrite_response(b"HTTP/1.1 020 OK\r\n\r\n"), Err(HttpError::Malformed));
     }
 
     #[test]
