@@ -260,4 +260,23 @@ describe('a test network', () => {
     await until(() => node.status().list!.interval >= first + 2)
     await quick.close()
   })
+
+  it('starts a relay again on its state directory, whatever the kept list sets off', async () => {
+    const stateDir = mkdtempSync(join(tmpdir(), 'anonnet-state-'))
+    try {
+      for (let round = 0; round < 3; round += 1) {
+        const relay = await createRelay({
+          bootstrap: net.bootstrap,
+          testNetwork: net.testNetwork,
+          listen: '127.90.0.1:0',
+          stateDir,
+          control: join(stateDir, 'control.sock')
+        })
+        await until(() => relay.status().list !== null)
+        await relay.close()
+      }
+    } finally {
+      rmSync(stateDir, { recursive: true })
+    }
+  })
 })
