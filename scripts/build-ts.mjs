@@ -1,11 +1,32 @@
 // Builds dist/: index.js (ESM, bundled), cli.cjs (CommonJS, bundled), the public types, and the licences of what went in.
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { cacheDir, fail, output, root, run } from './lib.mjs'
 
 const dist = join(root, 'dist')
+/** What this build wrote, relative to dist/. */
+const written = new Set()
+
+/** Writes one file of dist/ in one step: a process that starts meanwhile finds the old one or the new one, whole. */
+function put(name, content, mode = 0o644) {
+  const target = join(dist, name)
+  const temporary = `${target}.${process.pid}`
+  mkdirSync(dirname(target), { recursive: true })
+  writeFileSync(temporary, content, { mode })
+  renameSync(temporary, target)
+  written.add(name)
+}
+
+/** Removes what an earlier build left and this one did not write. */
+function tidy() {
+  for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
+    const full = join(entry.parentPath ?? entry.path, entry.name)
+    if (entry.isFile() && !written.has(relative(dist, full))) rmSync(full)
+  }
+}
+
 const licenceName = /^(licen[cs]e|copying|notice)([.-].*)?$/i
 
 async function bundle(esbuild) {
@@ -15,6 +36,7 @@ async function bundle(esbuild) {
     platform: 'node',
     target: 'node20.19',
     metafile: true,
+    write: false,
     legalComments: 'none',
     logLevel: 'warning',
     logOverride: { 'empty-import-meta': 'error' }
@@ -37,7 +59,8 @@ async function bundle(esbuild) {
     define: { 'import.meta.url': '__moduleUrl' },
     banner: { js: "#!/usr/bin/env node\nconst __moduleUrl = require('node:url').pathToFileURL(__filename).href;" }
   })
-  chmodSync(join(dist, 'cli.cjs'), 0o755)
+  for (const { path, contents } of [...library.outputFiles, ...command.outputFiles])
+    put(relative(dist, path), contents, path.endsWith('.cjs') ? 0o755 : 0o644)
   const external = Object.values(library.metafile.outputs).flatMap((entry) =>
     entry.imports.filter((item) => item.external).map((item) => item.path)
   )
@@ -62,9 +85,7 @@ async function types() {
       else if (!builtinModules.includes(name.replace(/^node:/, '')))
         fail(`${relative(aside, file)} gives users a type from '${name}', which they do not have.`)
     }
-    const target = join(dist, relative(aside, file))
-    mkdirSync(dirname(target), { recursive: true })
-    writeFileSync(target, text.replace(/\n\/\/# sourceMappingURL=.*\n?$/, '\n'))
+    put(relative(aside, file), text.replace(/\n\/\/# sourceMappingURL=.*\n?$/, '\n'))
   }
   visit(join(aside, 'index.d.ts'))
 }
@@ -129,19 +150,15 @@ function licences(inputs) {
     byText.set(text, [...(byText.get(text) ?? []), `${part.title}: ${part.licence}`])
   }
   const body = [...byText].map(([text, titles]) => `${'='.repeat(78)}\n${titles.join('\n')}\n${'='.repeat(78)}\n\n${text}\n`).join('\n')
-  writeFileSync(
-    join(dist, 'THIRD_PARTY_LICENSES'),
-    `What is inside dist/ and the addon besides AnonNet itself, and under which licence.\n\n${body}`
-  )
+  put('THIRD_PARTY_LICENSES', `What is inside dist/ and the addon besides AnonNet itself, and under which licence.\n\n${body}`)
 }
 
 export async function buildTypeScript() {
   const esbuild = await import('esbuild')
-  rmSync(dist, { recursive: true, force: true })
-  mkdirSync(dist, { recursive: true })
   const inputs = await bundle(esbuild)
   await types()
   licences(inputs)
+  tidy()
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await buildTypeScript()

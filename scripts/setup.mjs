@@ -1,5 +1,5 @@
 // Makes a fresh clone ready: checks the tools, installs packages, builds the addon and dist/. Each part is skipped while nothing it reads has changed.
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import {
@@ -55,7 +55,17 @@ export async function installPackages() {
   writeStamp('packages', wanted)
 }
 
-const addonFile = () => readdirSync(root).find((name) => /^anonnet\..*\.node$/.test(name))
+const isAddon = (name) => /^anonnet\..*\.node$/.test(name)
+const addonFile = () => readdirSync(root).find(isAddon)
+
+/** Moves what napi made into the root. By rename: a process that has the old addon loaded keeps it, where writing over it would crash it. */
+function install(folder) {
+  for (const name of readdirSync(folder)) {
+    const [from, to] = [join(folder, name), join(root, name)]
+    if (!isAddon(name) && existsSync(to) && readFileSync(to).equals(readFileSync(from))) continue
+    renameSync(from, to)
+  }
+}
 
 /** Builds the addon with napi: anonnet.<platform>.node, index.js and index.d.ts in the root. */
 export async function buildAddon(rustc) {
@@ -69,18 +79,26 @@ export async function buildAddon(rustc) {
   const wanted = hashOf(sources, rustc)
   if (addonFile() && readStamp('addon') === wanted) return
   step('building the addon (the first time takes some minutes)')
+  const made = join(root, 'target', 'napi')
+  rmSync(made, { recursive: true, force: true })
+  mkdirSync(made, { recursive: true })
   let compiled = 0
-  const code = await run(tool('napi'), ['build', '--platform', '--release', '--esm', '--js', 'index.js', '--dts', 'index.d.ts'], {
-    quiet: process.env.ANONNET_VERBOSE === undefined,
-    onLine: (line) => {
-      if (/^\s*Compiling /.test(line)) {
-        compiled += 1
-        if (compiled % 20 === 0 || line.includes('anonnet')) step(`  ${line.trim().replace(/ \(.*\)$/, '')} (${compiled} crates)`)
-      } else if (/^\s*(error|warning: unused|Finished|Blocking)/.test(line) || / error/i.test(line)) {
-        step(`  ${line.trim()}`)
+  const code = await run(
+    tool('napi'),
+    ['build', '--platform', '--release', '--esm', '--output-dir', made, '--js', 'index.js', '--dts', 'index.d.ts'],
+    {
+      quiet: process.env.ANONNET_VERBOSE === undefined,
+      onLine: (line) => {
+        if (/^\s*Compiling /.test(line)) {
+          compiled += 1
+          if (compiled % 20 === 0 || line.includes('anonnet')) step(`  ${line.trim().replace(/ \(.*\)$/, '')} (${compiled} crates)`)
+        } else if (/^\s*(error|warning: unused|Finished|Blocking)/.test(line) || / error/i.test(line)) {
+          step(`  ${line.trim()}`)
+        }
       }
     }
-  })
+  )
+  if (code === 0) install(made)
   if (code !== 0 || !addonFile()) fail('Building the addon failed: run `ANONNET_VERBOSE=1 npm run build` to see the compiler at work.')
   writeStamp('addon', wanted)
 }
