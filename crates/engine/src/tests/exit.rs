@@ -409,7 +409,8 @@ async fn resolve_answers_with_addresses_bounded_in_number() {
     assert_eq!(resolve("none.test").await, Err(ErrorKind::NameNotResolved));
 }
 
-struct Slow;
+/// Never answers.
+pub(super) struct Slow;
 
 impl Resolve for Slow {
     fn resolve(&self, _: &str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> {
