@@ -51,7 +51,7 @@ async fn attack_10_a_reader_that_stops_holds_one_window_and_stalls_no_other_stre
     let [guard, middle, last] = net.relays();
     last.answer(|body| Some(Ok(if body == b"flood" { vec![7; 10_000_000] } else { body })));
     let circuit = net.client(1).circuit(&[&guard, &middle, &last]).await;
-    let stalled = soon(circuit.handle.directory()).await.unwrap();
+    let stalled = soon(circuit.handle.clone().directory()).await.unwrap();
     write_stream_frame(&stalled, b"flood").await.unwrap();
     tokio::time::sleep(Duration::from_secs(20)).await;
     let read = circuit.handle.traffic.read.load(Ordering::Relaxed);
@@ -75,7 +75,7 @@ async fn a_writer_is_held_back_by_a_far_end_that_does_not_read() {
         },
     );
     let circuit = net.client(1).circuit(&[&guard, &last]).await;
-    let stream = soon(circuit.handle.connect("slow.test", 1)).await.unwrap();
+    let stream = soon(circuit.handle.clone().connect("slow.test", 1)).await.unwrap();
     let mut taken = 0;
     let kind = loop {
         match soon(stream.writable()).await {
@@ -99,7 +99,7 @@ async fn when_a_relay_dies_its_circuits_end_and_their_streams_with_them() {
         relays[2].answer(|_| None);
         let client = net.client(1);
         let circuit = client.circuit(&[&relays[0], &relays[1], &relays[2]]).await;
-        let stream = soon(circuit.handle.directory()).await.unwrap();
+        let stream = soon(circuit.handle.clone().directory()).await.unwrap();
         write_stream_frame(&stream, b"a question").await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         net.network.kill(relays[dead].address);
@@ -107,7 +107,7 @@ async fn when_a_relay_dies_its_circuits_end_and_their_streams_with_them() {
         assert_eq!(told.retry(), anonnet_errors::Retry::Now, "{told:?}");
         assert_eq!(soon(stream.ended()).await, told);
         assert_eq!(soon(read_stream_frame(&stream, 100)).await, Err(told));
-        assert_eq!(soon(circuit.handle.directory()).await.err(), Some(ErrorKind::CircuitClosed));
+        assert_eq!(soon(circuit.handle.clone().directory()).await.err(), Some(ErrorKind::CircuitClosed));
         for relay in &relays {
             relay.without_circuits().await;
         }
@@ -187,9 +187,9 @@ async fn streams_are_limited_in_number_and_their_places_come_free() {
     let circuit = net.client(1).circuit(&[&last]).await;
     let mut streams = Vec::new();
     for _ in 0..MAX_STREAMS {
-        streams.push(soon(circuit.handle.directory()).await.unwrap());
+        streams.push(soon(circuit.handle.clone().directory()).await.unwrap());
     }
-    assert_eq!(soon(circuit.handle.directory()).await.err(), Some(ErrorKind::StreamLimit));
+    assert_eq!(soon(circuit.handle.clone().directory()).await.err(), Some(ErrorKind::StreamLimit));
     drop(streams);
     last.answer(|body| Some(Ok(body)));
     tokio::time::sleep(Duration::from_secs(1)).await;

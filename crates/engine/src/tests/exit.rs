@@ -283,7 +283,7 @@ async fn the_policy_decides_by_port_and_address_after_resolving() {
     )
     .await;
     assert_eq!(circuit.stream("127.0.0.1", open).await.err(), Some(ErrorKind::ExitPolicy));
-    let asked = circuit.handle.resolve("yes.test").await.unwrap();
+    let asked = circuit.handle.clone().resolve("yes.test").await.unwrap();
     assert_eq!(soon(asked.answer()).await.err(), Some(ErrorKind::ExitPolicy));
 }
 
@@ -337,7 +337,7 @@ async fn attack_39_exit_ssrf() {
     }
     // Nor are such addresses told to whoever only asks for the name.
     for name in ["metadata.test", "local.test", "local6.test", "all.test"] {
-        let asked = circuit.handle.resolve(name).await.unwrap();
+        let asked = circuit.handle.clone().resolve(name).await.unwrap();
         assert_eq!(soon(asked.answer()).await.err(), Some(ErrorKind::ExitPolicy), "{name}");
     }
     assert_eq!((connections.load(Ordering::Relaxed), last.stats().exit_streams), (0, 0));
@@ -367,7 +367,7 @@ async fn attack_39_exit_ssrf_by_dns_rebinding() {
         ..Options::default()
     };
     let (circuit, _last) = exit_circuit(&Net::new(), options).await;
-    let asked = circuit.handle.resolve("rebinding.test").await.unwrap();
+    let asked = circuit.handle.clone().resolve("rebinding.test").await.unwrap();
     assert!(soon(asked.answer()).await.is_ok());
     // What is checked is what is connected to: the name is resolved once for one connection.
     assert_eq!(circuit.stream("rebinding.test", port).await.err(), Some(ErrorKind::ExitPolicy));
@@ -392,7 +392,7 @@ async fn resolve_answers_with_addresses_bounded_in_number() {
         },
     )
     .await;
-    let resolve = async |name| match soon(circuit.handle.resolve(name).await.unwrap().answer()).await {
+    let resolve = async |name| match soon(circuit.handle.clone().resolve(name).await.unwrap().answer()).await {
         Ok(crate::pipe::Answer::Resolved(addresses)) => Ok(addresses),
         Ok(other) => panic!("{other:?}"),
         Err(kind) => Err(kind),
@@ -429,13 +429,13 @@ async fn a_resolver_that_hangs_costs_its_deadline_and_no_circuit() {
     )
     .await;
     let began = tokio::time::Instant::now();
-    let stream = circuit.handle.connect("slow.test", 80).await.unwrap();
+    let stream = circuit.handle.clone().connect("slow.test", 80).await.unwrap();
     assert_eq!(soon(stream.answer()).await.err(), Some(ErrorKind::Timeout));
     assert!(began.elapsed() < crate::limits::CONNECT_TIMEOUT + Duration::from_secs(1));
     // More than there are places: each waits for its own time only.
     let mut waiting = Vec::new();
     for _ in 0..3 * crate::limits::DNS_CONCURRENT_MAX {
-        waiting.push(circuit.handle.resolve("slow.test").await.unwrap());
+        waiting.push(circuit.handle.clone().resolve("slow.test").await.unwrap());
     }
     let began = tokio::time::Instant::now();
     for asked in &waiting {
@@ -443,7 +443,7 @@ async fn a_resolver_that_hangs_costs_its_deadline_and_no_circuit() {
     }
     assert!(began.elapsed() < Duration::from_secs(12));
     // Whoever gives up meanwhile frees the place.
-    drop(circuit.handle.connect("slow.test", 80).await.unwrap());
+    drop(circuit.handle.clone().connect("slow.test", 80).await.unwrap());
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(last.server.names.available_permits(), crate::limits::DNS_CONCURRENT_MAX);
 }

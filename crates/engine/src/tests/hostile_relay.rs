@@ -237,7 +237,7 @@ async fn attack_08_a_last_hop_that_breaks_the_rules_ends_its_circuit_and_no_othe
             let _ = recv.read(&mut [0; 64]).await;
         });
         let circuit = client.build_path(vec![liar.hop()], Duration::from_secs(9)).await.unwrap();
-        let stream = soon(circuit.handle.directory()).await.unwrap();
+        let stream = soon(circuit.handle.clone().directory()).await.unwrap();
         let told = soon(circuit.ended).await.expect(name);
         let expected = if *name == "half a cell" {
             [ErrorKind::CircuitClosed; 2]
@@ -267,7 +267,7 @@ async fn attack_10_a_next_hop_that_takes_nothing_does_not_make_a_relay_keep_circ
         .unwrap();
     let mut streams = Vec::new();
     for _ in 0..8 {
-        let stream = soon(circuit.handle.connect("name.test", 80)).await.unwrap();
+        let stream = soon(circuit.handle.clone().connect("name.test", 80)).await.unwrap();
         write_all(&stream, &[7; 60_000]).await.unwrap();
         streams.push(stream);
     }

@@ -270,14 +270,14 @@ impl Client {
 impl Circuit {
     /// Asks the last hop, with no time limit of its own.
     async fn ask(&self, body: &[u8]) -> Result<Vec<u8>, ErrorKind> {
-        let stream = soon(self.handle.directory()).await?;
+        let stream = soon(self.handle.clone().directory()).await?;
         soon(write_stream_frame(&stream, body)).await?;
         soon(read_stream_frame(&stream, 16 * 1024 * 1024)).await
     }
 
     /// A stream that the far end has accepted.
     async fn stream(&self, host: &str, port: u16) -> Result<StreamHandle, ErrorKind> {
-        let stream = soon(self.handle.connect(host, port)).await?;
+        let stream = soon(self.handle.clone().connect(host, port)).await?;
         soon(stream.answer()).await?;
         Ok(stream)
     }

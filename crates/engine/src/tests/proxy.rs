@@ -359,6 +359,35 @@ async fn neither_socks_nor_http_is_closed_without_a_word() {
     assert!(world.proxy.seen().is_empty());
 }
 
+/// A relay that makes circuits and then says nothing.
+fn silent(net: &Net, number: u8) -> Liar {
+    net.liar(number, |ring, id, _, mut send, mut recv| async move {
+        let request = read_create(&mut recv).await;
+        let (_, reply) = anonnet_relay::handshake(&mut rng(1), &id, &ring, unix_seconds(), &request).unwrap();
+        let mut cells = Vec::new();
+        write_fragments(Command::Created, &reply, &mut cells).unwrap();
+        send.write_all(&cells).await.unwrap();
+        while recv.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {}
+    })
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_the_far_end_does_not_keep_a_closed_circuit_alive() {
+    let port = server(echo).await;
+    let net = Net::new();
+    let (silent, good) = (silent(&net, 1), net.relay(2));
+    let client = net.client(1);
+    let first = client.build_path(vec![silent.hop()], DEADLINE).await.unwrap();
+    let good = client.circuit(&[&good]).await;
+    // The session has the only handle, as when the node closes the circuit.
+    let (only, second) = (Mutex::new(Some(first.handle)), good.handle.clone());
+    let proxy = Proxy::new(move |_| Ok(only.lock().unwrap().take().unwrap_or_else(|| second.clone()))).await;
+    let request = [&[5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1][..], &port.to_be_bytes(), b"x"].concat();
+    assert_eq!(proxy.exchange(&request).await.last(), Some(&b'x'));
+    assert_eq!(soon(first.ended).await, Ok(ErrorKind::Closed));
+    assert_eq!(proxy.seen().len(), 2);
+}
+
 /// How long a proxy waits for the rest of what a client began to say, on a clock that stands still: nothing here needs it to run.
 async fn patience(proxy: &Proxy, bytes: &[u8]) -> (Duration, Vec<u8>) {
     let began = tokio::time::Instant::now();
@@ -399,14 +428,7 @@ async fn a_request_that_gets_no_circuit_or_no_answer_is_refused_in_time() {
     assert!((PROXY_ATTACH_TIMEOUT..2 * PROXY_ATTACH_TIMEOUT).contains(&time), "{time:?}");
 
     let net = Net::new();
-    let silent = net.liar(1, |ring, id, _, mut send, mut recv| async move {
-        let request = read_create(&mut recv).await;
-        let (_, reply) = anonnet_relay::handshake(&mut rng(1), &id, &ring, unix_seconds(), &request).unwrap();
-        let mut cells = Vec::new();
-        write_fragments(Command::Created, &reply, &mut cells).unwrap();
-        send.write_all(&cells).await.unwrap();
-        while recv.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {}
-    });
+    let silent = silent(&net, 1);
     let circuit = net.client(1).build_path(vec![silent.hop()], DEADLINE).await.unwrap();
     let handle = circuit.handle.clone();
     let proxy = Proxy::new(move |_| Ok(handle.clone())).await;

@@ -61,14 +61,14 @@ async fn truncated_and_oversize_frames_end_their_stream_and_nothing_else() {
     // The same through a circuit, where END takes the place of FIN.
     let circuit = client.circuit(&[&relay]).await;
     for frame in frames {
-        let stream = soon(circuit.handle.directory()).await.unwrap();
+        let stream = soon(circuit.handle.clone().directory()).await.unwrap();
         if !frame.is_empty() {
             write_all(&stream, frame).await.unwrap();
         }
         stream.finish();
         assert!(soon(read_stream_frame(&stream, 100)).await.is_err(), "{frame:?}");
     }
-    let stream = soon(circuit.handle.directory()).await.unwrap();
+    let stream = soon(circuit.handle.clone().directory()).await.unwrap();
     write_all(&stream, b"\0\0\0\x02abc").await.unwrap();
     assert!(soon(read_stream_frame(&stream, 100)).await.is_err(), "more than the length says");
     assert_eq!(asked.load(Ordering::Relaxed), 0);
