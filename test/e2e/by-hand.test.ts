@@ -36,6 +36,8 @@ describe.runIf(process.platform === 'linux' && has('bash') && has('curl'))('the 
     const network = start('bash', ['-c', local(up)])
     const ready = await eventually('the client is ready', 90_000, () => {
       if (!runs(network.pid)) throw new Error(network.stderr())
+      // A verb that failed says so; waiting for the deadline would only hide it.
+      if (/^error: /m.test(network.stderr())) throw new Error(network.stderr())
       return /SOCKS5 and HTTP proxy: .*\n.*SOCKS5 and HTTP proxy: .*\n/.exec(network.stdout())?.[0]
     })
     expect(ready).toContain(`127.0.0.1:${ports[9550]}`)

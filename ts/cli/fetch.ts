@@ -83,7 +83,7 @@ async function fetchUrl(io: Io, text: string, flags: FetchFlags): Promise<number
   if (flags.json && flags.output === undefined) throw new UsageError('--json prints what happened, so the body needs a file: say -o FILE')
   const quiet = flags.quiet === true || flags.json === true
   const endings = catchEndings()
-  const unsubscribe = narrate(io, false, quiet)
+  const unsubscribe = narrate(io, false, quiet, flags.logLevel ?? 'error')
   try {
     // A network that is named on the command line is the one that is meant, whatever else runs here.
     const named = flags.bootstrap !== undefined || flags.config !== undefined

@@ -1,4 +1,6 @@
 /** The life of a command that keeps running: it starts, says so, waits for a signal, drains. */
+
+import type { Config } from '../config/index.js'
 import { onDiagnostic } from '../diagnostics/index.js'
 import { type Io, paletteOf, printJson, say } from './io.js'
 
@@ -66,6 +68,7 @@ export interface Running<T extends Closable> {
   readonly io: Io
   readonly json: boolean
   readonly quiet: boolean
+  readonly logLevel: Config['log']['level']
   readonly drainMs: number
   /** What it does first, for the progress line that comes before any answer. */
   readonly begins: string
@@ -76,9 +79,18 @@ export interface Running<T extends Closable> {
 }
 
 /** Starts, prints progress, says when it is ready, waits for the end and drains. Exit code 0 also when a signal ended the start. */
-export async function keepRunning<T extends Closable>({ io, json, quiet, drainMs, begins, start, ready }: Running<T>): Promise<number> {
+export async function keepRunning<T extends Closable>({
+  io,
+  json,
+  quiet,
+  logLevel,
+  drainMs,
+  begins,
+  start,
+  ready
+}: Running<T>): Promise<number> {
   const endings = catchEndings()
-  const unsubscribe = narrate(io, json, quiet)
+  const unsubscribe = narrate(io, json, quiet, logLevel)
   // Nodes that wait for work do not keep a process alive; this one is meant to.
   const alive = setInterval(() => undefined, 2 ** 30)
   if (json) printJson(io, { event: 'starting', pid: process.pid })
@@ -101,19 +113,22 @@ export async function keepRunning<T extends Closable>({ io, json, quiet, drainMs
   }
 }
 
-/** Prints progress and warnings while a node runs; returns what ends that. */
-export function narrate(io: Io, json: boolean, quiet: boolean): () => void {
+/** Prints progress and warnings while a node runs, but for what its log says anyway; returns what ends that. */
+export function narrate(io: Io, json: boolean, quiet: boolean, logLevel: Config['log']['level']): () => void {
   const paint = paletteOf(io)
   const ends: (() => void)[] = []
+  const logs = (level: 'warn' | 'info'): boolean => logLevel === 'debug' || logLevel === 'info' || logLevel === level
   if (json) {
     ends.push(onDiagnostic('bootstrap', ({ percent, phase, summary }) => printJson(io, { event: 'bootstrap', percent, phase, summary })))
     ends.push(onDiagnostic('list:updated', ({ relays, validAfter }) => printJson(io, { event: 'list', relays, validAfter })))
     ends.push(onDiagnostic('warning', ({ code, message }) => printJson(io, { event: 'warning', code, message })))
   } else if (!quiet) {
-    ends.push(
-      onDiagnostic('bootstrap', ({ percent, phase, summary }) => say(io, `${String(percent).padStart(3)} % (${phase}): ${summary}`))
-    )
-    ends.push(onDiagnostic('warning', ({ message }) => say(io, `${paint.yellow('warning')}: ${message}`)))
+    if (!logs('info')) {
+      ends.push(
+        onDiagnostic('bootstrap', ({ percent, phase, summary }) => say(io, `${String(percent).padStart(3)} % (${phase}): ${summary}`))
+      )
+    }
+    if (!logs('warn')) ends.push(onDiagnostic('warning', ({ message }) => say(io, `${paint.yellow('warning')}: ${message}`)))
   }
   return () => {
     for (const end of ends) end()

@@ -1,6 +1,6 @@
 /** `anonnet run`: a client with its proxies. */
 import type { Command } from 'commander'
-import { type Config, controlPath, defaultStateDir, splitAddress } from '../config/index.js'
+import { type Config, controlPath, defaultStateDir, MAX_OPTION_MS, splitAddress } from '../config/index.js'
 import { type AnonNode, createNode } from '../node/index.js'
 import { type Io, paletteOf, printJson, printLine, say } from './io.js'
 import { keepRunning } from './lifecycle.js'
@@ -66,6 +66,7 @@ export function runCommand(program: Command, io: Io, finish: (code: number) => v
           io,
           json: flags.json === true,
           quiet: flags.quiet === true,
+          logLevel: config.log.level,
           drainMs: flags.drainMs ?? DEFAULT_DRAIN_MS,
           begins: 'asking the bootstrap nodes for the relay list',
           start: (signal) =>
@@ -76,7 +77,9 @@ export function runCommand(program: Command, io: Io, finish: (code: number) => v
               proxy,
               signal,
               logger: loggerOf(io, config.log),
-              testNetwork: testNetworkOf(config)
+              testNetwork: testNetworkOf(config),
+              // Started before the network is, at boot for example, it waits; a signal ends that.
+              readyTimeoutMs: MAX_OPTION_MS
             }),
           ready: (node) => announce(io, flags.json === true, node, control)
         })

@@ -109,7 +109,8 @@ export const SETTINGS = {
       form: 'text',
       schema: v.picklist(['error', 'warn', 'info', 'debug', 'silent']),
       expected: 'expected error, warn, info, debug or silent',
-      value: 'info'
+      // What is worth a line at info is told as progress.
+      value: 'warn'
     } as Setting<'error' | 'warn' | 'info' | 'debug' | 'silent'>,
     format: { form: 'text', schema: v.picklist(['text', 'json']), expected: 'expected text or json', value: 'text' } as Setting<
       'text' | 'json'

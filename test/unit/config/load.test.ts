@@ -28,7 +28,7 @@ level = "warn"
     const { config, sources } = loadConfig()
     expect(config.relay.exit).toBe(false)
     expect(config.network.bootstrap).toEqual([])
-    expect(config.log).toEqual({ level: 'info', format: 'text' })
+    expect(config.log).toEqual({ level: 'warn', format: 'text' })
     expect(config.test_network).toEqual({ allow_private: false, relaxed_prefixes: false, list_interval_ms: undefined })
     expect(new Set(sources.values())).toEqual(new Set(['default']))
   })
