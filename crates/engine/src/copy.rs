@@ -1,13 +1,15 @@
 //! A TCP socket on one side, a stream's pipe on the other.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anonnet_errors::ErrorKind;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::Notify;
 
-use crate::limits::OUTBOUND_HIGH_WATER_BYTES;
+use crate::limits::{HALF_CLOSED_IDLE_TIMEOUT, OUTBOUND_HIGH_WATER_BYTES};
 use crate::pipe::StreamHandle;
 
 /// Copies both ways until both directions have ended; each may end before the other. `early`: what the socket's peer sent already.
@@ -15,12 +17,49 @@ use crate::pipe::StreamHandle;
 pub(crate) async fn splice(handle: &StreamHandle, mut socket: TcpStream, early: Vec<u8>) -> Result<(), ErrorKind> {
     let result = {
         let (mut read, mut write) = socket.split();
-        tokio::try_join!(upload(handle, &mut read, early), download(handle, &mut write)).map(|_| ())
+        let half = HalfClosed::default();
+        let both = async { tokio::try_join!(upload(handle, &mut read, early, &half), download(handle, &mut write, &half)).map(|_| ()) };
+        tokio::select! {
+            biased;
+            result = both => result,
+            kind = half.abandoned() => Err(kind),
+        }
     };
     if result.is_err() {
         abort(&socket);
     }
     result
+}
+
+/// Watches a stream of which one direction has ended.
+#[derive(Default)]
+pub(crate) struct HalfClosed {
+    moved: AtomicU64,
+    ended: Notify,
+}
+
+impl HalfClosed {
+    fn moved(&self) {
+        self.moved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One direction has ended.
+    pub(crate) fn ended(&self) {
+        self.ended.notify_one();
+    }
+
+    /// Until one direction has ended and then nothing has moved for [`HALF_CLOSED_IDLE_TIMEOUT`].
+    pub(crate) async fn abandoned(&self) -> ErrorKind {
+        self.ended.notified().await;
+        let mut before = self.moved.load(Ordering::Relaxed);
+        loop {
+            tokio::time::sleep(HALF_CLOSED_IDLE_TIMEOUT).await;
+            let now = self.moved.load(Ordering::Relaxed);
+            if std::mem::replace(&mut before, now) == now {
+                return ErrorKind::Timeout;
+            }
+        }
+    }
 }
 
 /// Makes the close that follows a reset.
@@ -32,7 +71,7 @@ pub(crate) fn socket_kind(error: &io::Error) -> ErrorKind {
     crate::server::kind_of(error)
 }
 
-pub(crate) async fn upload(handle: &StreamHandle, read: &mut ReadHalf<'_>, mut buffer: Vec<u8>) -> Result<(), ErrorKind> {
+async fn upload(handle: &StreamHandle, read: &mut ReadHalf<'_>, mut buffer: Vec<u8>, half: &HalfClosed) -> Result<(), ErrorKind> {
     if !buffer.is_empty() {
         handle.writable().await?;
         handle.write(&mut buffer);
@@ -43,7 +82,10 @@ pub(crate) async fn upload(handle: &StreamHandle, read: &mut ReadHalf<'_>, mut b
         buffer.reserve(OUTBOUND_HIGH_WATER_BYTES);
         match read.try_read_buf(&mut buffer) {
             Ok(0) => break,
-            Ok(_) => handle.write(&mut buffer),
+            Ok(_) => {
+                half.moved();
+                handle.write(&mut buffer);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // Nothing came after all: an idle stream holds no buffer.
                 buffer = Vec::new();
@@ -52,10 +94,11 @@ pub(crate) async fn upload(handle: &StreamHandle, read: &mut ReadHalf<'_>, mut b
         }
     }
     handle.finish();
+    half.ended();
     Ok(())
 }
 
-pub(crate) async fn download(handle: &StreamHandle, write: &mut WriteHalf<'_>) -> Result<(), ErrorKind> {
+pub(crate) async fn download(handle: &StreamHandle, write: &mut WriteHalf<'_>, half: &HalfClosed) -> Result<(), ErrorKind> {
     let mut buffer = Vec::new();
     while handle.read(&mut buffer).await? {
         let mut at = 0;
@@ -63,9 +106,11 @@ pub(crate) async fn download(handle: &StreamHandle, write: &mut WriteHalf<'_>) -
             let count = write.write(rest).await.map_err(|error| socket_kind(&error))?;
             // Credit goes back as the socket takes the bytes.
             handle.release(count);
+            half.moved();
             at += count;
         }
         buffer.clear();
     }
+    half.ended();
     write.shutdown().await.map_err(|error| socket_kind(&error))
 }

@@ -50,6 +50,9 @@ pub const PROXY_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const PROXY_ATTACH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the far end may take to accept a proxied stream.
 pub const PROXY_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long nothing may move on a stream of which one direction has ended: its program or server may be gone without a word, and TCP does not
+/// tell who only hears the end of the other's direction.
+pub const HALF_CLOSED_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Circuits that a request is tried on.
 pub const PROXY_ATTEMPTS_MAX: u32 = 3;
 /// Client circuits of a node.

@@ -7,7 +7,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::http::{Body, CONNECTED, HttpError, HttpRequest, ProxyRequest, options, page, parse_request, rewrite_response, status_of};
 use super::session::{Client, Opened, Wish, deadline, farewell, read_more};
-use crate::copy::{abort, download, socket_kind, splice};
+use crate::copy::{HalfClosed, abort, download, socket_kind, splice};
 use crate::events::ProxyProtocol;
 use crate::limits::OUTBOUND_HIGH_WATER_BYTES;
 use crate::pipe::StreamHandle;
@@ -81,10 +81,12 @@ async fn forward(client: &Client, opened: Opened, mut socket: TcpStream, head: V
     let result = {
         let handle = &opened.handle;
         let (mut read, mut write) = socket.split();
+        let half = HalfClosed::default();
         // The answer ends the exchange; the request's side only ends it by failing.
         tokio::select! {
-            failed = request(handle, &mut read, head, body, early) => Err(failed),
-            done = response(handle, &mut write, &mut answered) => done,
+            failed = request(handle, &mut read, head, body, early, &half) => Err(failed),
+            done = response(handle, &mut write, &mut answered, &half) => done,
+            kind = half.abandoned() => Err(kind),
         }
     };
     match result {
@@ -105,7 +107,14 @@ async fn forward(client: &Client, opened: Opened, mut socket: TcpStream, head: V
 }
 
 /// Sends the request; then only watches whether the client goes away. Nothing past the body is passed on.
-async fn request(handle: &StreamHandle, read: &mut ReadHalf<'_>, mut head: Vec<u8>, mut body: Body, early: Vec<u8>) -> ErrorKind {
+async fn request(
+    handle: &StreamHandle,
+    read: &mut ReadHalf<'_>,
+    mut head: Vec<u8>,
+    mut body: Body,
+    early: Vec<u8>,
+    half: &HalfClosed,
+) -> ErrorKind {
     let sending = async {
         let mut done = push_body(handle, &mut head, &mut body, &early).await?;
         let mut buffer = Vec::new();
@@ -126,7 +135,10 @@ async fn request(handle: &StreamHandle, read: &mut ReadHalf<'_>, mut head: Vec<u
     match sending.await {
         Err(kind) => kind,
         // The client will send no more, but may still read its answer.
-        Ok::<(), ErrorKind>(()) => std::future::pending().await,
+        Ok::<(), ErrorKind>(()) => {
+            half.ended();
+            std::future::pending().await
+        }
     }
 }
 
@@ -142,7 +154,7 @@ async fn push_body(handle: &StreamHandle, head: &mut Vec<u8>, body: &mut Body, b
 }
 
 /// Passes the answer on, its head rewritten.
-async fn response(handle: &StreamHandle, write: &mut WriteHalf<'_>, answered: &mut bool) -> Result<(), ErrorKind> {
+async fn response(handle: &StreamHandle, write: &mut WriteHalf<'_>, answered: &mut bool, half: &HalfClosed) -> Result<(), ErrorKind> {
     let (mut head, mut chunk) = (Vec::new(), Vec::new());
     loop {
         match rewrite_response(&head) {
@@ -165,5 +177,5 @@ async fn response(handle: &StreamHandle, write: &mut WriteHalf<'_>, answered: &m
         }
     }
     write.write_all(&head).await.map_err(|error| socket_kind(&error))?;
-    download(handle, write).await
+    download(handle, write, half).await
 }

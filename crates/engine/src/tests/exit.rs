@@ -447,3 +447,48 @@ async fn a_resolver_that_hangs_costs_its_deadline_and_no_circuit() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(last.server.names.available_permits(), crate::limits::DNS_CONCURRENT_MAX);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_half_closed_stream_that_nothing_moves_on_ends_in_time() {
+    use crate::limits::HALF_CLOSED_IDLE_TIMEOUT;
+    // A server that hears the end of its client's direction, and never ends its own.
+    let port = server(|mut socket| async move {
+        while socket.read(&mut [0; 100]).await.is_ok_and(|count| count > 0) {}
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let (circuit, _last) = exit_circuit(&Net::new(), Options::default()).await;
+    let stream = circuit.stream("127.0.0.1", port).await.unwrap();
+    // Open in both directions, it may be idle for as long as it likes.
+    tokio::time::sleep(20 * HALF_CLOSED_IDLE_TIMEOUT).await;
+    write_all(&stream, b"x").await.unwrap();
+    stream.finish();
+    let began = tokio::time::Instant::now();
+    assert_eq!(stream.ended().await, ErrorKind::Timeout);
+    assert!(
+        (HALF_CLOSED_IDLE_TIMEOUT..=2 * HALF_CLOSED_IDLE_TIMEOUT).contains(&began.elapsed()),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_closed_stream_on_which_something_moves_goes_on() {
+    use crate::limits::HALF_CLOSED_IDLE_TIMEOUT;
+    let port = server(|mut socket| async move {
+        for _ in 0..20 {
+            tokio::time::sleep(HALF_CLOSED_IDLE_TIMEOUT * 9 / 10).await;
+            socket.write_all(b"x").await.unwrap();
+        }
+    })
+    .await;
+    let (circuit, _last) = exit_circuit(&Net::new(), Options::default()).await;
+    let stream = circuit.stream("127.0.0.1", port).await.unwrap();
+    stream.finish();
+    let (mut all, mut chunk) = (Vec::new(), Vec::new());
+    while stream.read(&mut chunk).await.unwrap() {
+        stream.release(chunk.len());
+        all.append(&mut chunk);
+    }
+    assert_eq!(all, [b'x'; 20]);
+}

@@ -309,3 +309,29 @@ async fn attack_54_garbage_at_every_byte_of_http_is_answered_or_closed() {
     }
     world.proxy.without_clients().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_closes_does_not_keep_the_session_of_a_client_that_left() {
+    let port = server(|mut socket: TcpStream| async move {
+        let _ = socket.read(&mut [0; 1000]).await;
+        let _ = socket.write_all(OK.as_bytes()).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let world = world().await;
+    let requests = [
+        format!("GET http://target.test:{port}/ HTTP/1.1\r\n\r\n"),
+        format!("CONNECT target.test:{port} HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+    ];
+    for request in requests {
+        let mut socket = world.proxy.connect().await;
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"hi") {
+            assert!(socket.read_buf(&mut answer).await.unwrap() > 0);
+        }
+        drop(socket);
+        tokio::time::sleep(3 * crate::limits::HALF_CLOSED_IDLE_TIMEOUT).await;
+        world.proxy.without_clients().await;
+    }
+}
