@@ -33,3 +33,21 @@ pub(crate) fn node_id(text: &str) -> Result<[u8; 32]> {
 pub(crate) fn address(text: &str) -> Result<SocketAddr> {
     text.parse().map_err(|_| invalid("address"))
 }
+
+/// Bytes on their way up, copied into memory that V8 owns: external memory is collected too late, and a download would grow by 100 MB.
+pub struct Copied(pub(crate) Vec<u8>);
+
+impl napi::bindgen_prelude::ToNapiValue for Copied {
+    #[allow(unsafe_code)]
+    unsafe fn to_napi_value(env: napi::sys::napi_env, value: Self) -> napi::Result<napi::sys::napi_value> {
+        let mut result = std::ptr::null_mut();
+        // SAFETY: the environment is the one that napi hands in; the bytes are valid for the call, which copies them.
+        let status =
+            unsafe { napi::sys::napi_create_buffer_copy(env, value.0.len(), value.0.as_ptr().cast(), std::ptr::null_mut(), &mut result) };
+        if status == napi::sys::Status::napi_ok {
+            Ok(result)
+        } else {
+            Err(napi::Error::from_status(napi::Status::GenericFailure))
+        }
+    }
+}

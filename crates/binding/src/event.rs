@@ -2,10 +2,9 @@
 
 use anonnet_engine::{Event, Failure, OpValue, ProxyProtocol, ProxyRequestEvent};
 use anonnet_errors::ErrorKind;
-use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::bytes::hex;
+use crate::bytes::{Copied, hex};
 
 /// Something that happened. Which fields are there depends on `type`; ts/native has a type for each.
 #[napi(object, object_from_js = false)]
@@ -16,7 +15,8 @@ pub struct NativeEvent {
     )]
     pub r#type: &'static str,
     pub op: Option<u32>,
-    pub bytes: Option<Buffer>,
+    #[napi(ts_type = "Buffer")]
+    pub bytes: Option<Copied>,
     pub text: Option<String>,
     pub number: Option<u32>,
     pub code: Option<&'static str>,
@@ -27,7 +27,8 @@ pub struct NativeEvent {
     pub request: Option<u32>,
     pub address: Option<String>,
     pub via_circuit: Option<bool>,
-    pub body: Option<Buffer>,
+    #[napi(ts_type = "Buffer")]
+    pub body: Option<Copied>,
     pub listener: Option<u32>,
     pub protocol: Option<&'static str>,
     pub kind: Option<&'static str>,
@@ -50,7 +51,7 @@ impl From<Event> for NativeEvent {
             } => Self {
                 r#type: "opOk",
                 op: Some(op),
-                bytes: bytes.map(Into::into),
+                bytes: bytes.map(Copied),
                 text,
                 number,
                 ..base
@@ -95,7 +96,7 @@ impl From<Event> for NativeEvent {
                 node_id: node.map(|id| hex(&id)),
                 address: Some(address.to_string()),
                 via_circuit: Some(via_circuit),
-                body: Some(body.into()),
+                body: Some(Copied(body)),
                 ..base
             },
             Event::ProxyRequest(request) => Self::from(request),

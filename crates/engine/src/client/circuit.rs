@@ -45,8 +45,9 @@ pub(crate) struct CircuitHandle {
     pub(crate) since: Instant,
 }
 
+// Opening takes the handle: one that were kept while the far end's answer is awaited would keep a closed circuit alive.
 impl CircuitHandle {
-    async fn open(&self, what: Open) -> Result<StreamHandle, ErrorKind> {
+    async fn open(self, what: Open) -> Result<StreamHandle, ErrorKind> {
         let (answer, answered) = oneshot::channel();
         self.requests
             .send(OpenRequest { what, answer })
@@ -55,7 +56,7 @@ impl CircuitHandle {
     }
 
     /// A stream to a target, not yet accepted by the far end.
-    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<StreamHandle, ErrorKind> {
+    pub(crate) async fn connect(self, host: &str, port: u16) -> Result<StreamHandle, ErrorKind> {
         self.open(Open::Stream {
             host: host.to_owned(),
             port,
@@ -64,12 +65,12 @@ impl CircuitHandle {
     }
 
     /// A stream to the last hop itself.
-    pub(crate) async fn directory(&self) -> Result<StreamHandle, ErrorKind> {
+    pub(crate) async fn directory(self) -> Result<StreamHandle, ErrorKind> {
         self.open(Open::Directory).await
     }
 
     /// A question for a name.
-    pub(crate) async fn resolve(&self, name: &str) -> Result<StreamHandle, ErrorKind> {
+    pub(crate) async fn resolve(self, name: &str) -> Result<StreamHandle, ErrorKind> {
         self.open(Open::Resolve { name: name.to_owned() }).await
     }
 }
