@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use anonnet_cells::EndReason;
@@ -14,6 +14,7 @@ use crate::bandwidth::{Bandwidth, Pace};
 use crate::limits::{CIRCUIT_OUT_HIGH_WATER_BYTES, STREAM_TURN_BYTES};
 use crate::pipe::{Answer, Mailbox, Pipe, StreamHandle};
 use crate::scratch::{CellReader, circuit_kind};
+use crate::stats::Traffic;
 
 /// Runs that a circuit processes before other tasks have their turn.
 const RUNS_PER_TURN: usize = 4;
@@ -37,14 +38,6 @@ pub(crate) trait Side: Send {
     fn reset(&mut self, stream: u16, reason: EndReason, out: &mut Vec<u8>) -> Result<(), ErrorKind>;
     fn consumed(&mut self, stream: u16, count: usize) -> Result<(), ErrorKind>;
     fn answer(&mut self, stream: u16, answer: Answer, out: &mut Vec<u8>) -> Result<(), ErrorKind>;
-}
-
-/// Bytes that a circuit's streams carried; read by snapshots.
-#[derive(Default)]
-pub(crate) struct Traffic {
-    pub(crate) read: AtomicU64,
-    pub(crate) written: AtomicU64,
-    pub(crate) streams: AtomicU64,
 }
 
 struct Entry {
@@ -224,9 +217,6 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
             let mut progress = self.read(cx)?;
             progress |= self.take_turns(cx)?;
             progress |= self.write(cx)?;
-            if let Some(note) = self.notes.pop_front() {
-                return Poll::Ready(Ok(note));
-            }
             if !progress {
                 return Poll::Pending;
             }

@@ -4,6 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anonnet_cells::CELL_LEN;
 
+/// Bytes that a circuit's streams carried; read by snapshots.
+#[derive(Default)]
+pub(crate) struct Traffic {
+    pub(crate) read: AtomicU64,
+    pub(crate) written: AtomicU64,
+    pub(crate) streams: AtomicU64,
+}
+
 #[derive(Default)]
 pub(crate) struct RelayStats {
     pub(crate) circuits: AtomicU64,

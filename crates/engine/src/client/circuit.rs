@@ -13,11 +13,12 @@ use anonnet_transport::{DialRole, Link, LinkPool, StreamKind, StreamRecv, Stream
 use tokio::sync::{mpsc, oneshot};
 
 use super::side::{ClientNote, ClientSide};
-use crate::driver::{Driver, Traffic};
+use crate::driver::Driver;
 use crate::events::Failure;
 use crate::pipe::StreamHandle;
 use crate::rng::os_rng;
 use crate::scratch::CellReader;
+use crate::stats::Traffic;
 
 /// A path, guard first.
 pub(crate) struct BuildRequest {

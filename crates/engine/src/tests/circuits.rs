@@ -70,7 +70,7 @@ async fn a_writer_is_held_back_by_a_far_end_that_does_not_read() {
     let last = net.relay_with(
         2,
         Options {
-            resolver: Arc::new(super::exit::Slow),
+            resolver: Arc::new(super::exit_rules::Slow),
             ..Options::default()
         },
     );

@@ -2,11 +2,13 @@
 
 mod circuits;
 mod exit;
+mod exit_rules;
 mod hostile_client;
 mod hostile_relay;
 mod limits;
 mod proxy;
 mod proxy_http;
+mod proxy_world;
 mod requests;
 
 use std::collections::HashMap;

@@ -1,118 +1,10 @@
 //! SOCKS clients over real TCP, honest and not.
 
 use super::exit::{echo, server};
+use super::proxy_world::{Proxy, rest, world};
 use super::*;
-use crate::events::{ProxyProtocol, ProxyRequestEvent};
-use crate::proxy::{Attach, listen};
+use crate::events::ProxyProtocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
-
-type Chooser = dyn Fn(&ProxyRequestEvent) -> Option<Result<CircuitHandle, ErrorKind>> + Send + Sync;
-
-pub(super) struct Proxy {
-    pub(super) address: SocketAddr,
-    attach: Attach,
-    seen: Arc<Mutex<Vec<ProxyRequestEvent>>>,
-    task: AbortHandle,
-}
-
-impl Proxy {
-    pub(super) async fn new(choose: impl Fn(&ProxyRequestEvent) -> Result<CircuitHandle, ErrorKind> + Send + Sync + 'static) -> Self {
-        Self::choosing(Box::new(move |request| Some(choose(request)))).await
-    }
-
-    async fn choosing(choose: Box<Chooser>) -> Self {
-        let (events, bell) = events();
-        let attach = Attach {
-            events: events.clone(),
-            pending: Arc::new(Pending::new(1000)),
-            stats: Arc::default(),
-        };
-        let (address, task) = listen(attach.clone(), 5, "127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let seen: Arc<Mutex<Vec<ProxyRequestEvent>>> = Arc::default();
-        let (told, pending) = (Arc::clone(&seen), Arc::clone(&attach.pending));
-        tokio::spawn(async move {
-            loop {
-                bell.notified().await;
-                for event in events.drain() {
-                    let Event::ProxyRequest(request) = event else { continue };
-                    if let Some(choice) = choose(&request) {
-                        pending.answer(request.request, choice.map(|handle| (7, handle)));
-                    }
-                    told.lock().unwrap().push(request);
-                }
-            }
-        });
-        Self {
-            address,
-            attach,
-            seen,
-            task,
-        }
-    }
-
-    pub(super) fn seen(&self) -> Vec<ProxyRequestEvent> {
-        std::mem::take(&mut self.seen.lock().unwrap())
-    }
-
-    pub(super) async fn connect(&self) -> TcpStream {
-        let socket = TcpStream::connect(self.address).await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        socket
-    }
-
-    /// Sends bytes and ends, and gives what came back; a reset counts as an end.
-    pub(super) async fn exchange(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut socket = self.connect().await;
-        let _ = socket.write_all(bytes).await;
-        let _ = socket.shutdown().await;
-        rest(&mut socket).await
-    }
-
-    pub(super) async fn without_clients(&self) {
-        until("the proxy has no clients", || self.attach.stats.open.load(Ordering::Relaxed) == 0).await;
-    }
-}
-
-/// What still comes, up to an end or a reset.
-pub(super) async fn rest(socket: &mut TcpStream) -> Vec<u8> {
-    let (mut all, mut chunk) = (Vec::new(), vec![0; 65536]);
-    while let Ok(count) = soon(socket.read(&mut chunk)).await {
-        if count == 0 {
-            break;
-        }
-        all.extend_from_slice(&chunk[..count]);
-    }
-    all
-}
-
-/// A proxy whose requests all go to one exit.
-pub(super) struct World {
-    pub(super) proxy: Proxy,
-    pub(super) exit: Relay,
-    _circuit: Circuit,
-}
-
-pub(super) async fn world() -> World {
-    let net = Net::new();
-    let names = Names::new(&[("target.test", &["127.0.0.1"]), ("nine.test", &["9.9.9.9"])]);
-    let exit = net.relay_with(
-        1,
-        Options {
-            resolver: names,
-            ..Options::default()
-        },
-    );
-    let circuit = net.client(1).circuit(&[&exit]).await;
-    let handle = circuit.handle.clone();
-    let proxy = Proxy::new(move |_| Ok(handle.clone())).await;
-    World {
-        proxy,
-        exit,
-        _circuit: circuit,
-    }
-}
 
 /// Everything that a SOCKS 5 client says, with a password and early data.
 fn socks5(port: u16, early: &[u8]) -> Vec<u8> {
@@ -164,7 +56,7 @@ async fn attack_36_a_client_that_ends_at_any_byte_ends_its_session() {
         socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
     }
     world.proxy.without_clients().await;
-    let circuit = &world._circuit.handle.traffic;
+    let circuit = &world.circuit.handle.traffic;
     until("no stream is left", || circuit.streams.load(Ordering::Relaxed) == 0).await;
 }
 
@@ -344,7 +236,7 @@ async fn a_proxy_that_is_closed_takes_its_clients_with_it() {
     world.proxy.without_clients().await;
     until("the port is free", || std::net::TcpListener::bind(world.proxy.address).is_ok()).await;
     until("the exit has closed its side", || {
-        world._circuit.handle.traffic.streams.load(Ordering::Relaxed) == 0
+        world.circuit.handle.traffic.streams.load(Ordering::Relaxed) == 0
     })
     .await;
     assert_eq!(world.exit.stats().circuits, 1);

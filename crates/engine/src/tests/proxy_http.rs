@@ -1,7 +1,7 @@
 //! HTTP clients over real TCP, honest and not.
 
 use super::exit::{echo, server};
-use super::proxy::{Proxy, rest, world};
+use super::proxy_world::{Proxy, rest, world};
 use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,5 +1,7 @@
 //! Nodes as TypeScript sees them: commands down, events up, over real QUIC on loopback.
 
+#![allow(dead_code)]
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -193,6 +195,13 @@ impl Driven {
     pub async fn close(&self, drain: Duration) {
         self.op(|op| self.node.close(op, drain)).await.unwrap();
     }
+}
+
+/// Three relays and a client with a circuit over them.
+pub async fn three() -> ([Driven; 3], Driven, u32) {
+    let (relays, client) = ([Driven::relay(), Driven::relay(), Driven::relay()], Driven::client());
+    let circuit = client.build(&[&relays[0], &relays[1], &relays[2]]).await.unwrap();
+    (relays, client, circuit)
 }
 
 /// A TCP server that does with each connection what the test says.
