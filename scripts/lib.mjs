@@ -7,7 +7,8 @@ import { delimiter, dirname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
-export const cacheDir = join(root, 'node_modules', '.cache', 'anonnet')
+/** What was built of what; not in node_modules, which `npm ci` empties. */
+export const cacheDir = join(root, 'target', 'setup')
 export const minimumNode = [20, 19]
 export const minimumRust = [1, 90]
 
@@ -113,17 +114,17 @@ export function hashOf(files, ...more) {
   return hash.digest('hex')
 }
 
-export function readStamp(name) {
+export function readStamp(name, folder = cacheDir) {
   try {
-    return readFileSync(join(cacheDir, name), 'utf8').trim()
+    return readFileSync(join(folder, name), 'utf8').trim()
   } catch {
     return ''
   }
 }
 
-export function writeStamp(name, value) {
-  mkdirSync(cacheDir, { recursive: true })
-  writeFileSync(join(cacheDir, name), `${value}\n`)
+export function writeStamp(name, value, folder = cacheDir) {
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, name), `${value}\n`)
 }
 
 /** Puts rustup's folder on the path where a login shell would have done so. */

@@ -45,14 +45,15 @@ export function checkTools() {
 
 /** Installs exactly what package-lock.json says, when it is not installed yet. */
 export async function installPackages() {
-  const wanted = hashOf(['package-lock.json', 'package.json'])
-  if (existsSync(join(root, 'node_modules')) && readStamp('packages') === wanted) return
+  const wanted = hashOf(['package-lock.json', '.npmrc'])
+  const folder = join(root, 'node_modules')
+  if (readStamp('.anonnet', folder) === wanted) return
   step('installing npm packages')
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
   const code = await run(npm, ['ci', '--loglevel=error', '--no-audit', '--no-fund'])
   if (code !== 0)
     fail('`npm ci` failed: see its message above; it needs the network once, to fetch the packages that package-lock.json names.')
-  writeStamp('packages', wanted)
+  writeStamp('.anonnet', wanted, folder)
 }
 
 const isAddon = (name) => /^anonnet\..*\.node$/.test(name)
