@@ -22,14 +22,14 @@ pub const CREATE_TIMEOUT: Duration = Duration::from_millis(1500);
 pub const CREATE_QUEUE_MAX: usize = 512;
 /// How long an exit tries to reach a target.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long an exit tries one of a target's addresses.
+pub const CONNECT_ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an exit waits for a name.
 pub const DNS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Names that an exit resolves at once.
 pub const DNS_CONCURRENT_MAX: usize = 64;
 /// Addresses that an exit tries for one name, and that an answer to RESOLVE holds.
 pub const DNS_ADDRESSES_MAX: usize = 8;
-/// How long a RESOLVE answer is said to hold: the system resolver does not tell.
-pub const DNS_TTL_SECONDS: u32 = 300;
 /// A request between nodes on a client link.
 pub const RPC_CLIENT_REQUEST_MAX_BYTES: usize = 64 * 1024;
 /// A request between nodes that have proved who they are.

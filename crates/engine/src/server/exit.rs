@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use anonnet_cells::EndReason;
 use anonnet_errors::ErrorKind;
@@ -16,7 +15,7 @@ use tokio::net::TcpStream;
 use super::Server;
 use super::side::OwnedHost;
 use crate::copy::splice;
-use crate::limits::{CONNECT_TIMEOUT, DNS_ADDRESSES_MAX, DNS_TIMEOUT};
+use crate::limits::{CONNECT_ADDRESS_TIMEOUT, CONNECT_TIMEOUT, DNS_ADDRESSES_MAX, DNS_TIMEOUT};
 use crate::pipe::{Answer, StreamHandle};
 
 /// How names become addresses; tests put their own in its place.
@@ -108,7 +107,7 @@ async fn connect<T: Transport>(server: &Server<T>, host: OwnedHost, port: u16) -
         if server.policy.check(address, port, server.allow_private).is_err() {
             continue;
         }
-        let attempt = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(SocketAddr::new(address, port)));
+        let attempt = tokio::time::timeout(CONNECT_ADDRESS_TIMEOUT, TcpStream::connect(SocketAddr::new(address, port)));
         match attempt.await {
             Ok(Ok(socket)) => {
                 let _ = socket.set_nodelay(true);
