@@ -1,6 +1,7 @@
 // What the bench's streams reach: a TCP server that sends as many bytes as it is asked for ("GET <n>\n"), or takes as many ("PUT <n>\n")
 // and answers with their SHA-256. The bytes repeat a random block, so that neither side is busy making them.
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { createServer } from 'node:net'
 
 const BLOCK = randomBytes(1 << 20)
@@ -26,11 +27,14 @@ process.on('disconnect', () => process.exit(0))
 
 async function send(socket, count, hashed) {
   const hash = createHash('sha256')
+  const closed = new AbortController()
+  socket.once('close', () => closed.abort())
   for (let left = count; left > 0; ) {
     const piece = left < BLOCK.length ? BLOCK.subarray(0, left) : BLOCK
     if (hashed) hash.update(piece)
     left -= piece.length
-    if (!socket.write(piece)) await new Promise((resolve) => socket.once('drain', resolve).once('close', resolve))
+    // Ends by an error when the socket closes first: then there is nobody left to send to.
+    if (!socket.write(piece)) await once(socket, 'drain', { signal: closed.signal }).catch(() => {})
     if (socket.destroyed) return
   }
   socket.end(hashed ? hash.digest() : undefined)
