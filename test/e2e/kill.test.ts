@@ -6,9 +6,8 @@ import { eventually, root, type Spawned, start } from '../helpers/processes.js'
 import { socks5 } from '../helpers/proxy-client.js'
 import { collect, echo, type Target } from '../helpers/servers.js'
 
-// Those that one case killed stay in the list for the next ones: enough of them that a case is about its own.
-const RELAYS = 12
-const EXITS = 6
+const RELAYS = 9
+const EXITS = 4
 const WITHIN_MS = 5_000
 const linux = process.platform === 'linux'
 const testNetwork = { listIntervalMs: 2_000, allowPrivate: true, relaxedPrefixes: !linux }

@@ -12,10 +12,12 @@ type FailureEvent = Extract<PoolEvent, { readonly type: 'buildFailed' }>
 /** Stands for every name in questions about ports. */
 const ANY_NAME = 'name.invalid'
 
-/** Relays that a new path does without where it can: those that failed, and those of the builds that it stands beside. */
+/** Relays that a new path does without where it can, the surest first: those known to fail, those that may, and those of the builds that it stands beside. */
 function avoidList(draft: Draft, request: PoolRequest | undefined, beside: readonly (CircuitPath | undefined)[]): string[] {
   const all = new Set<string>(request?.avoid)
-  for (const nodeId of draft.avoided.done().keys()) if (isAvoided(draft, nodeId)) all.add(nodeId)
+  const failed = [...draft.avoided.entries()].filter(([nodeId]) => isAvoided(draft, nodeId))
+  for (const [nodeId, { named }] of failed) if (named) all.add(nodeId)
+  for (const [nodeId] of failed) all.add(nodeId)
   for (const path of beside) for (const nodeId of path ?? []) all.add(nodeId)
   return [...all]
 }
@@ -184,6 +186,7 @@ export function built(draft: Draft, id: number, circuit: number): void {
     return
   }
   draft.buildTimesMs = withSample(draft.buildTimesMs, draft.nowMs - build.startedMs)
+  draft.timeouts = { inARow: 0, sinceMs: draft.nowMs }
   draft.failures = 0
   draft.retryMs = 0
   draft.poolRetryMs = 0
@@ -256,7 +259,9 @@ function noExit(draft: Draft, build: PoolBuild, code: ErrorCode): void {
  */
 function blame(draft: Draft, build: PoolBuild, code: ErrorCode, hop: number | undefined): void {
   const startedAgoMs = draft.nowMs - build.startedMs
-  if (code === 'ERR_ANONNET_TIMEOUT') draft.buildTimesMs = withSample(draft.buildTimesMs, startedAgoMs)
+  if (code === 'ERR_ANONNET_TIMEOUT' && build.startedMs >= draft.timeouts.sinceMs) {
+    draft.timeouts = { inARow: draft.timeouts.inARow + 1, sinceMs: draft.nowMs }
+  }
   if (build.path === undefined || (hop === undefined && LOCAL_CODES.has(code))) return
   const [guard, middle, exit] = build.path
   if (hop === 0) {
@@ -265,7 +270,7 @@ function blame(draft: Draft, build: PoolBuild, code: ErrorCode, hop: number | un
   }
   if (hop === 1 || hop === 2) {
     draft.actions.push({ type: 'guard', nodeId: guard, outcome: 'succeeded', startedAgoMs })
-    avoidRelay(draft, hop === 1 ? middle : exit)
+    avoidRelay(draft, hop === 1 ? middle : exit, true)
     return
   }
   avoidRelay(draft, middle)

@@ -71,6 +71,7 @@ export class Draft {
   basePorts: readonly number[]
   claims: readonly number[]
   buildTimesMs: readonly number[]
+  timeouts: PoolState['timeouts']
   connectTimesMs: readonly number[]
   failures: number
   retryMs: number
@@ -97,6 +98,7 @@ export class Draft {
     this.basePorts = state.basePorts
     this.claims = state.claims
     this.buildTimesMs = state.buildTimesMs
+    this.timeouts = state.timeouts
     this.connectTimesMs = state.connectTimesMs
     this.failures = state.failures
     this.retryMs = state.retryMs
@@ -160,6 +162,7 @@ export class Draft {
       basePorts: this.basePorts,
       claims: this.claims,
       buildTimesMs: this.buildTimesMs,
+      timeouts: this.timeouts,
       connectTimesMs: this.connectTimesMs,
       failures: this.failures,
       retryMs: this.retryMs,

@@ -5,14 +5,17 @@ import { probeTimeoutMs, stallDelayMs } from './timing.js'
 import type { PoolCircuit } from './types.js'
 
 /** Prefers other relays for a while, longer each time. */
-export function avoidRelay(draft: Draft, nodeId: string): void {
+export function avoidRelay(draft: Draft, nodeId: string, named = false): void {
   const { avoidFirstMs, avoidMaxMs, maxAvoided } = draft.limits
   const before = draft.avoided.get(nodeId)
   // Several circuits through one relay end at once: that is one failure.
-  if (before !== undefined && before.untilMs > draft.nowMs) return
+  if (before !== undefined && before.untilMs > draft.nowMs) {
+    if (named && !before.named) draft.avoided.set(nodeId, { ...before, named })
+    return
+  }
   const count = (before?.count ?? 0) + 1
   draft.avoided.delete(nodeId)
-  draft.avoided.set(nodeId, { untilMs: draft.nowMs + Math.min(avoidMaxMs, avoidFirstMs * 2 ** Math.min(count - 1, 30)), count })
+  draft.avoided.set(nodeId, { untilMs: draft.nowMs + Math.min(avoidMaxMs, avoidFirstMs * 2 ** Math.min(count - 1, 30)), count, named })
   if (draft.avoided.size <= maxAvoided) return
   for (const [oldest] of draft.avoided.entries()) {
     draft.avoided.delete(oldest)

@@ -24,6 +24,7 @@ export function newPool(limits: Partial<PoolLimits> = {}): PoolState {
     basePorts: BASE_PORTS,
     claims: [],
     buildTimesMs: [],
+    timeouts: { inARow: 0, sinceMs: -Infinity },
     connectTimesMs: [],
     failures: 0,
     retryMs: 0,

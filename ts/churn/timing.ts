@@ -3,31 +3,38 @@ import type { Draft } from './draft.js'
 import { type PoolLimits, TIME_SAMPLES } from './limits.js'
 import type { PoolState } from './types.js'
 
-/** Samples below which the first values hold. */
+/** Samples from which on a part of them counts; with fewer, the slowest, and with more room. */
 const ENOUGH_SAMPLES = 4
+const FEW_SAMPLES_ROOM = 2
 
 /** Adds a measured time, and forgets the oldest beyond {@link TIME_SAMPLES}. */
 export function withSample(samples: readonly number[], ms: number): readonly number[] {
   return [...samples.slice(-(TIME_SAMPLES - 1)), Math.max(0, ms)]
 }
 
-/** The time that a part of the samples does not exceed; undefined with too few. */
+/** The time that a part of the samples does not exceed; undefined without any. */
 export function quantile(samples: readonly number[], part: number): number | undefined {
-  if (samples.length < ENOUGH_SAMPLES) return undefined
   const sorted = [...samples].sort((a, b) => a - b)
   return sorted[Math.max(0, Math.ceil(sorted.length * part) - 1)]
 }
 
 function scaled(samples: readonly number[], part: number, times: number, first: number, min: number, max: number): number {
-  const ms = quantile(samples, part)
-  return ms === undefined ? first : Math.round(Math.min(max, Math.max(min, ms * times)))
+  // A client that has just started must not take the patience of a slow network for a dead relay in a fast one.
+  const few = samples.length < ENOUGH_SAMPLES
+  const ms = quantile(samples, few ? 1 : part)
+  return ms === undefined ? first : Math.round(Math.min(max, Math.max(min, ms * times * (few ? FEW_SAMPLES_ROOM : 1))))
 }
 
 type Times = Pick<PoolState | Draft, 'limits' | 'buildTimesMs' | 'connectTimesMs'>
 
-/** How long a build may take: three times what four of five stay below. */
-export function buildTimeoutMs({ limits, buildTimesMs }: Times): number {
-  return scaled(buildTimesMs, 0.8, 3, limits.buildTimeoutFirstMs, limits.buildTimeoutMinMs, limits.buildTimeoutMaxMs)
+/**
+ * How long a build may take: three times what four of five stay below. One that took too long met a dead relay, or the network is slower
+ * than was thought: so the time stays for one more, and doubles from then on until a build goes well.
+ */
+export function buildTimeoutMs({ limits, buildTimesMs, timeouts }: Times & Pick<PoolState | Draft, 'timeouts'>): number {
+  const ms = scaled(buildTimesMs, 0.8, 3, limits.buildTimeoutFirstMs, limits.buildTimeoutMinMs, limits.buildTimeoutMaxMs)
+  const doublings = Math.max(0, timeouts.inARow - (buildTimesMs.length > 0 ? 1 : 0))
+  return Math.min(limits.buildTimeoutMaxMs, ms * 2 ** Math.min(doublings, 30))
 }
 
 /** How long a build may take before another one is started beside it. */

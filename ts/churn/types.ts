@@ -57,8 +57,9 @@ export interface PoolRequest {
   readonly attached: { readonly circuit: number; readonly sinceMs: number; readonly stallMs: number } | undefined
 }
 
-/** A relay that failed. */
+/** A relay that failed. `named`: a build said that it was this one; else it was one of several that it may have been. */
 export interface AvoidedRelay {
+  readonly named: boolean
   readonly untilMs: number
   readonly count: number
 }
@@ -80,6 +81,8 @@ export interface PoolState {
   /** When clean circuits were taken, the last ones. */
   readonly claims: readonly number[]
   readonly buildTimesMs: readonly number[]
+  /** Builds that took too long since the last one that went well. Of those under way at the same time one counts; `sinceMs`: when the last did. */
+  readonly timeouts: { readonly inARow: number; readonly sinceMs: number }
   readonly connectTimesMs: readonly number[]
   /** Failed builds since the last one that went well, and when to go on. */
   readonly failures: number

@@ -26,8 +26,14 @@ const COUNT_EVERY_MS = 60_000
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 /** An answer to a probe is a handful of bytes. */
 const MAX_PROBE_REPLY_BYTES = 256
-/** What a failed probe may say and still prove that the circuit's last hop answers. */
-const ALIVE_CODES: ReadonlySet<string> = new Set(['ERR_ANONNET_RPC_REFUSED', 'ERR_ANONNET_RPC_INVALID', 'ERR_ANONNET_UNSUPPORTED'])
+/** With these a probe was not answered; every other failure is an answer of the circuit's last hop, or says nothing of it. */
+const SILENT_CODES: ReadonlySet<string> = new Set([
+  'ERR_ANONNET_TIMEOUT',
+  'ERR_ANONNET_CIRCUIT_CLOSED',
+  'ERR_ANONNET_CIRCUIT_PROTOCOL',
+  'ERR_ANONNET_CLOSED',
+  'ERR_ANONNET_LINK_CLOSED'
+])
 
 /** What the pool tells a request. Both may come more than once: `attach` again after `failed`. */
 export interface RequestHandlers {
@@ -285,13 +291,16 @@ export class CircuitDriver {
     this.#dispatch(hop === undefined ? { type: 'buildFailed', build, code } : { type: 'buildFailed', build, code, hop })
   }
 
+  /** A probe may wait behind megabytes of a download on the same circuit: one from which bytes come is alive too. */
   #probe(circuit: number, timeoutMs: number): void {
+    const read = (): number => this.#parts.engine.snapshot().circuits.find(({ id }) => id === circuit)?.bytesRead ?? 0
+    const before = read()
     const answered = (alive: boolean): void => this.#dispatch({ type: 'probed', circuit, alive })
     this.#parts.engine
       .circuitRpc(circuit, encodeRequest('ping', null), { timeoutMs, maxReplyBytes: MAX_PROBE_REPLY_BYTES, keepAlive: false })
       .then(
         () => answered(true),
-        (error: unknown) => answered(ALIVE_CODES.has(wrapError(error).code))
+        (error: unknown) => answered(!SILENT_CODES.has(wrapError(error).code) || read() > before)
       )
   }
 

@@ -34,7 +34,7 @@ export function selectPath(
   const index = indexOf(list)
   const allowSamePrefix = rules.allowSamePrefix === true
   const excluded = (relay: ListedRelay): boolean => rules.exclude?.has(relay.nodeId) === true
-  const avoid = new Set(request.avoid)
+  const avoid = ranked(request.avoid ?? [])
   const relays = rules.exclude === undefined ? index.relays : index.relays.filter((relay) => !excluded(relay))
   const tiers = guardTiers(guards, list, request.patient === true, nowMs)
 
@@ -72,21 +72,29 @@ function lastHops(relays: readonly ListedRelay[], request: PathRequest): readonl
 // Stands for every name: only rules that hold for all addresses count for it.
 const ANY_NAME = 'name.invalid'
 
-/** Chooses among those not to be avoided, and among all if that finds nobody. */
+/** How much each is to be avoided: the higher, the more. Who is not in it counts 0. */
+type Avoided = ReadonlyMap<string, number>
+
+const ranked = (avoid: readonly string[]): Avoided => new Map(avoid.map((nodeId, at) => [nodeId, avoid.length - at]))
+
+/** Chooses among those not to be avoided; where that finds nobody, among those that are to be avoided less, and in the end among all. */
 function preferring(
   relays: readonly ListedRelay[],
-  avoid: ReadonlySet<string>,
+  avoid: Avoided,
   choose: (relays: readonly ListedRelay[]) => ListedRelay | undefined
 ): ListedRelay | undefined {
-  if (avoid.size === 0) return choose(relays)
-  return choose(relays.filter((relay) => !avoid.has(relay.nodeId))) ?? choose(relays)
+  for (let part = avoid.size; part > 0; part >>= 1) {
+    const chosen = choose(relays.filter((relay) => (avoid.get(relay.nodeId) ?? 0) <= avoid.size - part))
+    if (chosen !== undefined) return chosen
+  }
+  return choose(relays)
 }
 
 /** Guards in the order to try. Avoiding reorders a tier and never leads to a lower one, so it cannot be used to push a client on. */
 function* guardsFor(
   tiers: readonly (readonly ListedRelay[])[],
   exit: ListedRelay,
-  avoid: ReadonlySet<string>,
+  avoid: Avoided,
   fits: (relay: ListedRelay) => boolean
 ): Generator<ListedRelay> {
   for (const tier of tiers) {
@@ -100,7 +108,7 @@ function chooseMiddle(
   relays: readonly ListedRelay[],
   guard: ListedRelay,
   exit: ListedRelay,
-  avoid: ReadonlySet<string>,
+  avoid: Avoided,
   index: ListIndex,
   allowSamePrefix: boolean,
   rng: () => number

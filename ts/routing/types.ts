@@ -18,7 +18,7 @@ export interface PathRequest {
   readonly ports?: readonly number[] | undefined
   /** Node id that the last hop must have. */
   readonly exit?: string | undefined
-  /** Node ids to do without where possible: relays that just failed. Never a reason to have no path. */
+  /** Node ids to do without where possible, the most important first: relays that just failed. Never a reason to have no path. */
   readonly avoid?: readonly string[] | undefined
   /** Nobody waits for this circuit: it may try out whether a guard that failed is back. */
   readonly patient?: boolean | undefined

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { POOL_LIMITS, type PoolEvent } from '../../../ts/churn/index.js'
+import { buildTimeoutMs } from '../../../ts/churn/timing.js'
 import { id } from '../routing/relays.js'
 import { Hand, of, ready } from './hand.js'
 
@@ -71,6 +72,35 @@ describe('builds', () => {
     expect(blame({ code: 'ERR_ANONNET_RESOURCE_LIMIT' })).toEqual([[], []])
     expect(blame({ code: 'ERR_ANONNET_NO_PATH', rule: 'middle' })).toEqual([[], []])
     expect(blame({ code: 'no code' })).toEqual([[], []])
+  })
+
+  it('a dead relay does not make them more patient, a network that has become slow does', () => {
+    const hand = ready({ poolBackoffMaxMs: 0, backoffMaxMs: 0 })
+    hand.send({ type: 'circuitClosed', circuit: 101, code: 'ERR_ANONNET_CIRCUIT_CLOSED' })
+    const timeouts: number[] = []
+    for (let round = 0; round < 5; round++) {
+      const [build, ...beside] = [...hand.state.builds.values()]
+      hand.send({ type: 'buildStarted', build: build!.id, path: [id(1), id(10 + round), id(3)] })
+      timeouts.push(build!.timeoutMs)
+      hand.nowMs += build!.timeoutMs
+      // Those that stood beside it met the same silence: together they count as one.
+      for (const { id: failed } of [build!, ...beside]) {
+        hand.send({ type: 'buildFailed', build: failed, code: 'ERR_ANONNET_TIMEOUT', hop: 1 })
+      }
+    }
+    const { buildTimeoutMinMs: least, buildTimeoutMaxMs: most } = POOL_LIMITS
+    expect(timeouts).toEqual([least, least, 2 * least, 4 * least, Math.min(most, 8 * least)])
+    hand.finish(900)
+    expect(buildTimeoutMs(hand.state)).toBe(least)
+  })
+
+  it('do without relays that are known to fail before those that may', () => {
+    const hand = ready()
+    hand.send({ type: 'circuitClosed', circuit: 101, code: 'ERR_ANONNET_CIRCUIT_CLOSED' })
+    const [build] = [...hand.state.builds.keys()]
+    hand.send({ type: 'buildStarted', build: build!, path: [id(1), id(5), id(3)] })
+    hand.send({ type: 'buildFailed', build: build!, code: 'ERR_ANONNET_EXTEND_REFUSED', hop: 1 })
+    expect([...hand.state.builds.values()][0]?.request.avoid).toEqual([id(5), id(1001), id(2001)])
   })
 
   it('of which nothing is heard, or that nobody asked for, are given up', () => {

@@ -187,12 +187,12 @@ describe('what goes wrong around it', () => {
       id(1001),
       id(2001)
     ])
-    expect(until()).toEqual({ untilMs: POOL_LIMITS.avoidFirstMs, count: 1 })
+    expect(until()).toEqual({ untilMs: POOL_LIMITS.avoidFirstMs, count: 1, named: false })
     const [build] = [...hand.state.builds.keys()]
     hand.nowMs = POOL_LIMITS.avoidFirstMs + 1
     hand.send({ type: 'buildStarted', build: build!, path: [id(1), id(1001), id(3)] })
     hand.send({ type: 'buildFailed', build: build!, code: 'ERR_ANONNET_EXTEND_REFUSED', hop: 1 })
-    expect(until()?.untilMs).toBe(hand.nowMs + 2 * POOL_LIMITS.avoidFirstMs)
+    expect(until()).toEqual({ untilMs: hand.nowMs + 2 * POOL_LIMITS.avoidFirstMs, count: 2, named: true })
     hand.nowMs += 2 * POOL_LIMITS.avoidFirstMs + POOL_LIMITS.avoidMaxMs + 1
     hand.send({ type: 'tick' })
     expect(until()).toBeUndefined()

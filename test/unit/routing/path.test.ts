@@ -183,6 +183,15 @@ describe('selectPath', () => {
     expect(path(list, { kind: 'exit', avoid: everybody }, 1, {}, guards)[0].nodeId).toBe(guards.sampled[0]?.nodeId)
   })
 
+  it('of those it is told to avoid, takes the least important ones where it must', () => {
+    const list = listOf(Array.from({ length: 8 }, (_, n) => relay({ n: n + 1, guard: n < 3, exit: n >= 3 })))
+    const guards = guardsOf(list)
+    // All eight, those that are known to be dead first: half of the list is given up, and no more.
+    const avoid = [4, 5, 6, 7, 8, 1, 2, 3].map(id)
+    for (let seed = 0; seed < 50; seed++)
+      expect([id(4), id(5), id(6), id(7)]).not.toContain(path(list, { kind: 'exit', avoid }, seed, {}, guards)[2].nodeId)
+  })
+
   it('avoiding never leads beyond the primary guards', () => {
     const list = network(90)
     const guards = guardsOf(list)
