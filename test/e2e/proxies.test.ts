@@ -1,13 +1,14 @@
 /** The proxies of a node, byte by byte, and with the clients that people use. */
 
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { type AnonNode, createTestnet, type Testnet } from '../../ts/index.js'
-import { has } from '../helpers/processes.js'
+import { has, pythonWithSocks } from '../helpers/processes.js'
 import { dial, http, socks5, socks5Request, take } from '../helpers/proxy-client.js'
 import { bytesOf, collect, echo, type Target, tcp, web } from '../helpers/servers.js'
 
@@ -188,6 +189,36 @@ describe('HTTP', () => {
     await closed
     server.close()
     server.closeAllConnections()
+  })
+})
+
+const python = pythonWithSocks()
+
+describe.runIf(python !== undefined)('a Python SOCKS client (PySocks)', () => {
+  const script = `
+import hashlib, http.client, socks, sys
+host, port, rdns, user, target, path = sys.argv[1:7]
+link = socks.socksocket()
+link.settimeout(15)
+link.set_proxy(socks.SOCKS5, host, int(port), rdns == 'names', user or None, 'x' if user else None)
+link.connect(('localhost' if rdns == 'names' else '127.0.0.1', int(target)))
+asking = http.client.HTTPConnection(host, int(target))
+asking.sock = link
+asking.request('GET', path)
+answer = asking.getresponse()
+print(answer.status, hashlib.sha256(answer.read()).hexdigest())
+`
+  it.each([
+    ['names', ''],
+    ['addresses', ''],
+    ['names', 'somebody']
+  ])('fetches by %s, as user %j', async (rdns, user) => {
+    const [host, port] = proxy.split(':') as [string, string]
+    const args = ['-c', script, host, port, rdns, user, String(site.port), '/7/300000']
+    const child = spawn(python!, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const [out, [code]] = await Promise.all([collect(child.stdout), once(child, 'close')])
+    expect(code).toBe(0)
+    expect(out.toString().trim()).toBe(`200 ${createHash('sha256').update(bytesOf(7, 300_000)).digest('hex')}`)
   })
 })
 

@@ -96,3 +96,8 @@ export function descendants(pid: number): number[] {
 export function has(program: string): boolean {
   return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
 }
+
+/** A Python that has PySocks, the usual SOCKS client of Python programs; undefined where none has. */
+export function pythonWithSocks(): string | undefined {
+  return ['python3', '/usr/bin/python3'].find((python) => spawnSync(python, ['-c', 'import socks'], { stdio: 'ignore' }).status === 0)
+}
