@@ -9,6 +9,7 @@
 import { errorFromCode } from '../errors/index.js'
 import { asBytesUpTo, asFields, fault, guard, Malformed, nodeIdOf, toHex } from '../wire/index.js'
 import { ListArchive, listBytes, listQuestion } from './archive.js'
+import { clamp } from './clamp.js'
 import { type Exchange, readAnnouncement, readExchange, takeVotes, writeAnnouncement, writeExchange } from './exchange.js'
 import {
   MAX_CALL_TIMEOUT_MS,
@@ -24,7 +25,7 @@ import { checkBootstrapKeys, decodeBody, isBetterList, openList, verifySignedLis
 import { newPeer, type PeerState } from './peers.js'
 import { Round, type RoundContext } from './round.js'
 import { type AgreementState, readState, writeState } from './state.js'
-import { DescriptorStore } from './store.js'
+import { DescriptorStore, type StoreWatcher } from './store.js'
 import type { Peer, RelayList, RpcOrigin, Signer, Verify } from './types.js'
 import { DescriptorCache, issueVote, parseVote } from './vote.js'
 
@@ -45,6 +46,10 @@ export interface AgreementOptions {
   readonly intervalMs: number
   /** What toState gave. */
   readonly state?: unknown
+  /** Which relays to vote for; without it, all that are stored. */
+  readonly relays?: StoreWatcher
+  /** It asks the others and takes descriptors, but does not vote before `begin`. */
+  readonly held?: boolean
 }
 
 /** A call that is due. Hand its answer, or undefined when it failed, to `settle`. */
@@ -71,10 +76,12 @@ export class Agreement {
   readonly #rejected = new Set<string>()
   #current = -1
   #bornInterval = -1
+  #held: boolean
 
   /** Throws ERR_ANONNET_CONFIG_INVALID for a set of bootstrap nodes that cannot agree, ERR_ANONNET_STORE_FAILED for a damaged state. */
   constructor(options: AgreementOptions) {
     this.#options = options
+    this.#held = options.held ?? false
     this.#keys = options.bootstraps.map((node) => node.publicKey)
     checkBootstrapKeys(this.#keys)
     const selfKey = toHex(options.self.publicKey)
@@ -83,7 +90,7 @@ export class Agreement {
     if (!Number.isSafeInteger(options.intervalMs) || options.intervalMs < 1000) throw fault('ERR_ANONNET_CONFIG_INVALID', 'interval')
     this.#cache = new DescriptorCache(options.verify)
     this.#context = { intervalMs: options.intervalMs, self: options.self, selfKey, voters, verify: options.verify }
-    this.store = new DescriptorStore(this.#cache, options.intervalMs)
+    this.store = new DescriptorStore(this.#cache, options.intervalMs, options.relays)
     this.#peers = options.bootstraps
       .filter((node) => toHex(node.publicKey) !== selfKey)
       .map((node) => newPeer({ nodeId: nodeIdOf(node.publicKey), address: node.address }))
@@ -98,6 +105,11 @@ export class Agreement {
   /** Voters (hex keys) that were seen to send different votes in the current interval. */
   equivocators(): string[] {
     return this.#rounds.get(this.#current)?.equivocators() ?? []
+  }
+
+  /** Ends `held`. */
+  begin(): void {
+    this.#held = false
   }
 
   /** Moves on, and returns the calls that are due: at most one a peer at a time. */
@@ -202,8 +214,8 @@ export class Agreement {
       return round
     }
     const surveyed = interval !== this.#bornInterval || this.#peers.every((state) => state.asked)
-    if (!round.own && surveyed) {
-      const bytes = issueVote(interval, this.#options.intervalMs, this.store.entries(), this.#options.self)
+    if (!round.own && surveyed && !this.#held) {
+      const bytes = issueVote(interval, this.#options.intervalMs, this.store.listable(), this.#options.self)
       round.addVote(this.#parseVote(bytes))
     }
     if (round.complete || nowMs >= interval * this.#options.intervalMs + this.#voteWaitMs) round.propose()
@@ -376,10 +388,8 @@ export class Agreement {
     try {
       const state = readState(value)
       for (const bytes of state.lists) this.archive.add(verifySignedList(bytes, this.#keys, this.#options.verify))
-      for (const { raw, firstSeen } of state.descriptors) {
-        // Taken as of its own time: what has expired since then goes when the first interval begins.
-        this.store.adopt(raw, firstSeen, this.#cache.parse(raw).descriptor.issued * 1000)
-      }
+      const listed = new Map(this.list?.relays.map(({ nodeId, address }) => [nodeId, address]))
+      for (const { raw, firstSeen } of state.descriptors) this.store.restore(raw, firstSeen, listed)
       if (state.vote === undefined) return
       const own = this.#parseVote(state.vote)
       this.#round(own.interval).addVote(own)
@@ -387,8 +397,4 @@ export class Agreement {
       throw errorFromCode('ERR_ANONNET_STORE_FAILED', { detail: 'state of the bootstrap node', cause })
     }
   }
-}
-
-function clamp(value: number, min: number, max: number): number {
-  return Math.min(max, Math.max(min, value))
 }

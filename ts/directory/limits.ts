@@ -58,6 +58,23 @@ export const MAX_EXCHANGE_PAUSE_MS = 10_000
 /** How long one of their calls may take: a quarter of the interval, within these. */
 export const MIN_CALL_TIMEOUT_MS = 1000
 export const MAX_CALL_TIMEOUT_MS = 10_000
+/** A bootstrap node tests each relay that it stores so often in an interval. */
+export const TESTS_PER_INTERVAL = 4
+/** Failed tests in a row after which a relay is not voted for. */
+export const FAILED_TESTS_TO_DELIST = 2
+/** Tests that one bootstrap node runs at the same time. */
+export const MAX_RUNNING_TESTS = 32
+/** Shortest time between two tests of one relay, whatever the interval and however often it publishes. */
+export const MIN_TEST_PAUSE_MS = 1000
+/** After a first failed test the next one follows in a tenth of the period, at most in this. */
+export const MAX_RETEST_PAUSE_MS = 60_000
+/** Pauses between tests are shortened by a random part of at most this, so that tests do not fall together. */
+export const TEST_JITTER = 0.25
+/** How long one test may take: a quarter of the interval, within these. */
+export const MIN_TEST_TIMEOUT_MS = 1000
+export const MAX_TEST_TIMEOUT_MS = 5000
+/** Answers to 'ping'. */
+export const MAX_PING_REPLY_BYTES = 256
 /** Answers to 'vote.signature' and 'desc.publish'. */
 export const MAX_SMALL_REPLY_BYTES = 64 * 1024
 /** Answers that carry votes or a list. */

@@ -11,6 +11,16 @@ interface Allowance {
   updatedMs: number
 }
 
+/** Hears which relays come and go, and says which of them may be voted for. */
+export interface StoreWatcher {
+  /** It published a descriptor. */
+  published(nodeId: string, address: string, nowMs: number): void
+  /** A majority listed it. */
+  adopted(nodeId: string, address: string): void
+  removed(nodeId: string): void
+  listable(nodeId: string, address: string): boolean
+}
+
 export class DescriptorStore {
   readonly #entries = new Map<string, VoteEntry>()
   readonly #perPrefix = new Map<string, number>()
@@ -18,7 +28,8 @@ export class DescriptorStore {
 
   constructor(
     readonly cache: DescriptorCache,
-    readonly intervalMs: number
+    readonly intervalMs: number,
+    readonly watcher?: StoreWatcher
   ) {}
 
   get size(): number {
@@ -37,9 +48,14 @@ export class DescriptorStore {
     if (descriptor.nodeId !== publisher) throw fault('ERR_ANONNET_DESCRIPTOR_INVALID', 'of another node')
     checkCurrent(descriptor, nowMs / 1000)
     const known = this.#entries.get(publisher)
-    if (known?.signed.digest === signed.digest) return known
+    if (known?.signed.digest === signed.digest) {
+      this.watcher?.published(publisher, descriptor.address, nowMs)
+      return known
+    }
     if (known && descriptor.seq <= known.signed.descriptor.seq) throw fault('ERR_ANONNET_DESCRIPTOR_INVALID', 'older than the known one')
-    return this.#put({ signed, firstSeen: known?.firstSeen ?? Math.floor(nowMs / 1000) }, nowMs)
+    const entry = this.#put({ signed, firstSeen: known?.firstSeen ?? Math.floor(nowMs / 1000) }, nowMs)
+    this.watcher?.published(publisher, descriptor.address, nowMs)
+    return entry
   }
 
   /** Takes over what a majority agreed on, so that a restarted node knows what the others know. Silently leaves out what does not fit. */
@@ -47,11 +63,34 @@ export class DescriptorStore {
     try {
       const signed = this.cache.parse(bytes)
       const known = this.#entries.get(signed.descriptor.nodeId)
-      if (!isCurrent(signed.descriptor, nowMs / 1000) || (known && !isNewer(signed, known.signed))) return
-      this.#put({ signed, firstSeen: Math.min(firstSeen, known?.firstSeen ?? firstSeen) }, nowMs)
+      const { nodeId, address } = signed.descriptor
+      if (!isCurrent(signed.descriptor, nowMs / 1000)) return
+      if (!known || isNewer(signed, known.signed)) {
+        this.#put({ signed, firstSeen: Math.min(firstSeen, known?.firstSeen ?? firstSeen) }, nowMs)
+      } else if (known.signed.descriptor.address !== address) {
+        return
+      }
+      this.watcher?.adopted(nodeId, address)
     } catch {
       // The list stays good for its readers: only this node does not vote for that relay again.
     }
+  }
+
+  /**
+   * Takes over what this node knew before a restart. A relay that was not `listed` at its address has to be reached again: it may
+   * never have been. Leaves out what does not fit any more; throws ERR_ANONNET_DESCRIPTOR_INVALID for what is damaged.
+   */
+  restore(bytes: Uint8Array, firstSeen: number, listed: ReadonlyMap<string, string>): void {
+    const signed = this.cache.parse(bytes)
+    const { nodeId, address, issued } = signed.descriptor
+    try {
+      // As of its own time: what has expired since then goes when the first interval begins.
+      this.#put({ signed, firstSeen }, issued * 1000)
+    } catch {
+      return
+    }
+    if (listed.get(nodeId) === address) this.watcher?.adopted(nodeId, address)
+    else this.watcher?.published(nodeId, address, issued * 1000)
   }
 
   /** Removes what has expired. Returns how many. */
@@ -60,6 +99,7 @@ export class DescriptorStore {
     for (const [nodeId, entry] of this.#entries) {
       if (!isCurrent(entry.signed.descriptor, nowMs / 1000)) {
         this.#remove(nodeId)
+        this.watcher?.removed(nodeId)
         removed++
       }
     }
@@ -69,6 +109,12 @@ export class DescriptorStore {
 
   entries(): VoteEntry[] {
     return [...this.#entries.values()]
+  }
+
+  /** Those to vote for. */
+  listable(): VoteEntry[] {
+    const { watcher } = this
+    return this.entries().filter(({ signed }) => watcher?.listable(signed.descriptor.nodeId, signed.descriptor.address) ?? true)
   }
 
   #put(entry: VoteEntry, nowMs: number): VoteEntry {

@@ -11,7 +11,7 @@ import { type Core, launch, signerOf } from './base.js'
 import { DhtMember } from './dht-member.js'
 import { type BootstrapOptions, bootstrapPeers, checked, DEFAULT_LIST_INTERVAL_MS } from './options.js'
 import { rpcOver } from './rpc.js'
-import { Runner } from './runner.js'
+import { cryptoRng, Runner } from './runner.js'
 import { Saver } from './saver.js'
 import { openServerCore, ServerNode } from './server.js'
 import { listStatus, type NodeStatus } from './status.js'
@@ -80,7 +80,7 @@ export class BootstrapNode extends ServerNode {
     this.beginAgreement()
   }
 
-  /** The first half of `join`: takes descriptors, but does not vote yet. @internal */
+  /** The first half of `join`: takes descriptors and tests whether their relays answer, but does not vote yet. @internal */
   prepare(bootstrap: readonly BootstrapEntry[]): void {
     this.assertOpen()
     if (this.#directory !== undefined) throw errorFromCode('ERR_ANONNET_CONFIG_INVALID', { detail: 'bootstrap: was told before' })
@@ -94,15 +94,18 @@ export class BootstrapNode extends ServerNode {
       intervalMs: this.#options.testNetwork?.listIntervalMs ?? DEFAULT_LIST_INTERVAL_MS,
       rpc,
       now: Date.now,
+      rng: cryptoRng,
+      held: true,
+      onSettled: () => this.#runner?.schedule(),
       onList: (list) => this.#onList(list),
       ...(this.#saved === undefined ? {} : { state: this.#saved })
     })
     const directory = this.#directory
     const saving = {
       run: () => {
-        const run = directory.run()
-        this.#saveSoon()
-        return run
+        // Runs that only test relays are frequent, and leave nothing to keep.
+        if (directory.agreementDue()) this.#saveSoon()
+        return directory.run()
       },
       nextRunMs: () => directory.nextRunMs()
     }
@@ -120,8 +123,14 @@ export class BootstrapNode extends ServerNode {
 
   /** The second half. @internal */
   beginAgreement(): void {
+    this.#directory?.begin()
     void this.#runner?.start()
     this.#member?.join(this.#list)
+  }
+
+  /** Resolves when no test of a relay is under way. @internal */
+  async relaysTested(): Promise<void> {
+    await this.#directory?.tested()
   }
 
   /** @internal */

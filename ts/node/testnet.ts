@@ -74,7 +74,7 @@ export async function createTestnet(relays: number = DEFAULT_RELAYS, options: Te
       authorities.push(await createBootstrap({ listen: addressOf(index), testNetwork }))
     }
     const bootstrap = authorities.map(({ entry }) => entry)
-    // Descriptors first, then the vote: so the first list already has every relay, whatever the interval.
+    // Descriptors first, then the tests, then the vote: so the first list already has every relay, whatever the interval.
     for (const authority of authorities) authority.prepare(bootstrap)
     const common = { bootstrap, testNetwork, ...(signal === undefined ? {} : { signal }) }
     await Promise.all(
@@ -83,6 +83,7 @@ export async function createTestnet(relays: number = DEFAULT_RELAYS, options: Te
       })
     )
     await Promise.all(started.map((relay) => relay.publishedEverywhere()))
+    await Promise.all(authorities.map((authority) => authority.relaysTested()))
     for (const authority of authorities) authority.beginAgreement()
     await haveLists(authorities, relays, signal)
     return {

@@ -175,6 +175,7 @@ describe('the publisher', () => {
   it('publishes everywhere, and the relay is in the next list', async () => {
     const net = await running(0)
     const mine = publisher(net)
+    net.up(relay, facts.address)
     expect(mine.nextRunMs()).toBe(net.nowMs)
     await mine.run()
     expect(mine.takenBy).toBe(3)

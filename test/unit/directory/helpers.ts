@@ -87,9 +87,11 @@ export function overWire(value: unknown): unknown {
 
 export type Handler = (method: string, params: unknown, from: RpcOrigin) => unknown
 
-/** Calls between nodes in one process. `order` decides when each call arrives; without it, at once. */
+/** Calls between nodes in one process. `delay` decides when each call arrives; without it, at once. */
 export class FakeNetwork {
   readonly handlers = new Map<string, Handler>()
+  /** Where relays answer; who is not in it answers at any address. */
+  readonly addresses = new Map<string, string>()
   readonly calls: { from: string; to: string; method: string }[] = []
   delay: (() => Promise<void>) | undefined
 
@@ -99,7 +101,8 @@ export class FakeNetwork {
       const sent = overWire(params)
       await this.delay?.()
       const handler = this.handlers.get(peer.nodeId)
-      if (!handler) throw errorFromCode('ERR_ANONNET_LINK_UNREACHABLE')
+      const at = this.addresses.get(peer.nodeId)
+      if (!handler || (at !== undefined && at !== peer.address)) throw errorFromCode('ERR_ANONNET_LINK_UNREACHABLE')
       const answer = overWire(handler(method, sent, { nodeId: caller.nodeId, address: caller.address }))
       await this.delay?.()
       return answer
@@ -116,8 +119,13 @@ export class BootstrapNetwork {
   readonly nodes: BootstrapNode[]
   readonly directories: (BootstrapDirectory | undefined)[]
   nowMs = START_S * 1000
+  /** How often a node said that a call was settled. */
+  settled = 0
 
-  constructor(count: number) {
+  constructor(
+    count: number,
+    readonly intervalMs = INTERVAL_MS
+  ) {
     this.signers = Array.from({ length: count }, (_, index) => makeSigner(index + 1))
     this.nodes = this.signers.map((signer, index) => ({ publicKey: signer.publicKey, address: `127.0.${index}.1:9000` }))
     this.directories = new Array(count).fill(undefined)
@@ -132,14 +140,24 @@ export class BootstrapNetwork {
     return { nodeId: nodeIdOf(node.publicKey), address: node.address }
   }
 
-  start(index: number, state?: unknown): BootstrapDirectory {
+  /** `rpc` stands between the node and the network: for nodes that lie, or see another network. */
+  start(index: number, state?: unknown, rpc: (honest: RpcCall) => RpcCall = (honest) => honest, held = false): BootstrapDirectory {
+    let seed = index + 1
     const directory = new BootstrapDirectory({
       bootstraps: this.nodes,
       self: this.signers[index]!,
       verify,
-      intervalMs: INTERVAL_MS,
-      rpc: this.network.rpcOf(this.peer(index)),
+      intervalMs: this.intervalMs,
+      rpc: rpc(this.network.rpcOf(this.peer(index))),
       now: () => this.nowMs,
+      held,
+      onSettled: () => {
+        this.settled++
+      },
+      rng: () => {
+        seed = (seed * 16_807) % 2_147_483_647
+        return seed / 2_147_483_647
+      },
       ...(state === undefined ? {} : { state })
     })
     this.directories[index] = directory
@@ -153,8 +171,25 @@ export class BootstrapNetwork {
     this.network.handlers.delete(this.peer(index).nodeId)
   }
 
-  /** Publishes at each running node directly. */
-  publish(signer: Signer, raw: Uint8Array, at = this.directories.map((_, index) => index)): void {
+  /** From now on the relay answers, at that address alone if one is given. */
+  up(signer: Signer, address?: string): void {
+    const nodeId = nodeIdOf(signer.publicKey)
+    this.network.handlers.set(nodeId, () => null)
+    if (address !== undefined) this.network.addresses.set(nodeId, address)
+  }
+
+  down(signer: Signer): void {
+    this.network.handlers.delete(nodeIdOf(signer.publicKey))
+  }
+
+  /** Publishes at each running node directly, and answers them from now on. */
+  publish(signer: Signer, raw: Uint8Array, at?: readonly number[]): void {
+    this.up(signer)
+    this.publishOnly(signer, raw, at)
+  }
+
+  /** Publishes, whether the relay answers or not. */
+  publishOnly(signer: Signer, raw: Uint8Array, at: readonly number[] = this.directories.map((_, index) => index)): void {
     for (const index of at) {
       this.directories[index]?.handle('desc.publish', { descriptor: raw }, { nodeId: nodeIdOf(signer.publicKey), address: '127.9.0.1:1' })
     }
