@@ -22,8 +22,8 @@ export declare class NativeNode {
   sign(message: Uint8Array): Buffer
   rotateOnionKey(): Buffer
   setKnownRelays(relays: Array<NativePeer>): void
-  /** Asks another node. `opOk.bytes`: the answer. */
-  rpc(op: number, peer: NativePeer, body: Uint8Array, timeoutMs: number, maxReplyBytes: number): void
+  /** Asks another node. `opOk.bytes`: the answer. `fresh`: over a link that is dialled for it alone. */
+  rpc(op: number, peer: NativePeer, body: Uint8Array, timeoutMs: number, maxReplyBytes: number, fresh?: boolean | undefined | null): void
   rpcReply(request: number, body: Uint8Array): boolean
   rpcReject(request: number): boolean
   /** Builds a circuit. `opOk.number`: the circuit. */

@@ -1,7 +1,7 @@
 /** Relays in processes of their own: one is killed with -9, and the bootstrap nodes, which test whether it answers, list it no longer. */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type BootstrapNode, createBootstrap } from '../../ts/index.js'
+import { type BootstrapNode, createBootstrap, createRelay } from '../../ts/index.js'
 import { eventually, root, type Spawned, start } from '../helpers/processes.js'
 
 const RELAYS = 4
@@ -56,5 +56,24 @@ describe('the relay list', () => {
     await eventually('the dead relay has left the list', DEADLINE_MS, () => listed(RELAYS - 1) || undefined)
     relays[1] = relay(1)
     await eventually('its successor is listed', DEADLINE_MS, () => listed(RELAYS) || undefined)
+  })
+
+  it('has no relay that lives but is not where it says', { timeout: 2 * DEADLINE_MS }, async () => {
+    const stateOf = (): number[] => authorities.map((node) => node.status().list?.relays ?? 0)
+    const before = stateOf()
+    // It publishes over links that it dialled: over those it would answer.
+    const elsewhere = await createRelay({ bootstrap, testNetwork, listen: listen(131), advertise: '127.132.0.1:9' })
+    const found = await createRelay({ bootstrap, testNetwork, listen: listen(133) })
+    try {
+      await eventually(
+        'the other one, begun later, is listed',
+        DEADLINE_MS,
+        () => authorities.every((_, at) => stateOf()[at]! > before[at]!) || undefined
+      )
+      await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS))
+      expect(stateOf()).toEqual(before.map((count) => count + 1))
+    } finally {
+      await Promise.all([elsewhere.close(), found.close()])
+    }
   })
 })

@@ -111,7 +111,7 @@ export class BootstrapDirectory {
   }
 
   async #ping(test: ReachabilityTest): Promise<void> {
-    const limits = { signal: this.#abort.signal, timeoutMs: test.timeoutMs, maxReplyBytes: MAX_PING_REPLY_BYTES }
+    const limits = { signal: this.#abort.signal, timeoutMs: test.timeoutMs, maxReplyBytes: MAX_PING_REPLY_BYTES, fresh: true }
     let verdict: Verdict = 'reached'
     try {
       await this.#options.rpc(test.peer, 'ping', null, limits)

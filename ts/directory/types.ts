@@ -83,6 +83,8 @@ export interface RpcOptions {
   readonly signal?: AbortSignal
   readonly timeoutMs?: number
   readonly maxReplyBytes?: number
+  /** Over a link that is dialled for it alone, at the peer's address, whatever links to it there are. */
+  readonly fresh?: boolean
 }
 
 /** One request and one answer over an RPC stream; rejects with an AnonNetError. */

@@ -111,11 +111,11 @@ export class Engine {
     if (!this.closing) guarded(() => this.#native.setKnownRelays(relays))
   }
 
-  /** One request to a node over a link of its own or a pooled one. */
-  rpc(peer: PeerAddress, body: Uint8Array, options: RequestOptions): Promise<Buffer> {
+  /** One request to a node. `fresh`: over a link that is dialled for it alone, so that an answer proves that it is at that address. */
+  rpc(peer: PeerAddress, body: Uint8Array, options: RequestOptions & { fresh?: boolean | undefined }): Promise<Buffer> {
     const { nodeId, address } = peer
     return this.#ask(
-      (op) => this.#native.rpc(op, { nodeId, address }, buffer(body), options.timeoutMs, options.maxReplyBytes),
+      (op) => this.#native.rpc(op, { nodeId, address }, buffer(body), options.timeoutMs, options.maxReplyBytes, options.fresh),
       bytesOf,
       options
     )

@@ -158,7 +158,7 @@ export interface NativeNode {
   sign(message: Buffer): Buffer
   rotateOnionKey(): Buffer
   setKnownRelays(relays: PeerAddress[]): void
-  rpc(op: number, peer: PeerAddress, body: Buffer, timeoutMs: number, maxReplyBytes: number): void
+  rpc(op: number, peer: PeerAddress, body: Buffer, timeoutMs: number, maxReplyBytes: number, fresh?: boolean): void
   /** False: nobody waits for it any more; so with the other answers. */
   rpcReply(request: number, body: Buffer): boolean
   rpcReject(request: number): boolean

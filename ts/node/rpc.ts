@@ -115,6 +115,7 @@ export function rpcOver(engine: Engine): RpcCall {
         timeoutMs: options.timeoutMs ?? RPC_TIMEOUT_MS,
         maxReplyBytes: options.maxReplyBytes ?? MAX_REPLY_BYTES,
         signal: options.signal,
+        fresh: options.fresh,
         keepAlive: false
       })
     )

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anonnet_engine::{EventQueue, Node, PathHop, Peer};
+use anonnet_engine::{Ask, EventQueue, Node, PathHop, Peer};
 use anonnet_errors::ErrorKind;
 use napi::bindgen_prelude::{Buffer, Function, Uint8Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
@@ -103,17 +103,20 @@ impl NativeNode {
         Ok(())
     }
 
-    /// Asks another node. `opOk.bytes`: the answer.
+    /// Asks another node. `opOk.bytes`: the answer. `fresh`: over a link that is dialled for it alone.
     #[napi]
-    pub fn rpc(&self, op: u32, peer: NativePeer, body: &[u8], timeout_ms: u32, max_reply_bytes: u32) -> Result<()> {
+    pub fn rpc(&self, op: u32, peer: NativePeer, body: &[u8], timeout_ms: u32, max_reply_bytes: u32, fresh: Option<bool>) -> Result<()> {
         let peer = Peer {
             node: node_id(&peer.node_id)?,
             address: address(&peer.address)?,
         };
-        let max_reply = usize::try_from(max_reply_bytes).unwrap_or(usize::MAX);
-        self.node
-            .rpc(op, peer, body.to_vec(), milliseconds(timeout_ms), max_reply)
-            .map_err(thrown)
+        let ask = Ask {
+            body: body.to_vec(),
+            timeout: milliseconds(timeout_ms),
+            max_reply: usize::try_from(max_reply_bytes).unwrap_or(usize::MAX),
+            fresh: fresh.unwrap_or(false),
+        };
+        self.node.rpc(op, peer, ask).map_err(thrown)
     }
 
     #[napi]

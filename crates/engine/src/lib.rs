@@ -29,6 +29,6 @@ mod sync;
 mod tests;
 
 pub use events::{Event, EventQueue, Failure, OpId, OpValue, ProxyProtocol, ProxyRequestEvent};
-pub use node::{CircuitSnapshot, LinkSnapshot, Node, NodeOptions, PathHop, Peer, ProxySnapshot, Snapshot, StoredAt};
+pub use node::{Ask, CircuitSnapshot, LinkSnapshot, Node, NodeOptions, PathHop, Peer, ProxySnapshot, Snapshot, StoredAt};
 pub use server::{RateLimit, Resolve, Roles, SystemResolver};
 pub use stats::RelaySnapshot;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anonnet_crypto::keys::{CircuitKey, IdentityKey, NodeId};
 use anonnet_crypto::keystore::StoredKeys;
 use anonnet_errors::{ErrorKind, HasKind};
-use anonnet_transport::{DialRole, QuicTransport};
+use anonnet_transport::{DialRole, QuicTransport, Transport};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
@@ -66,6 +66,16 @@ pub struct NodeOptions {
 pub struct Peer {
     pub node: [u8; 32],
     pub address: SocketAddr,
+}
+
+/// A request to another node.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub body: Vec<u8>,
+    pub timeout: Duration,
+    pub max_reply: usize,
+    /// Over a link that is dialled for it alone, so that an answer proves that the peer is at that address.
+    pub fresh: bool,
 }
 
 /// One relay of a path.
@@ -200,13 +210,25 @@ impl Node {
     // ---- requests between nodes ----
 
     /// Asks another node; the answer's bytes come with the operation.
-    pub fn rpc(&self, op: OpId, peer: Peer, body: Vec<u8>, timeout: Duration, max_reply: usize) -> Result<(), ErrorKind> {
+    pub fn rpc(&self, op: OpId, peer: Peer, ask: Ask) -> Result<(), ErrorKind> {
         self.check_open()?;
         let inner = Arc::clone(&self.inner);
         self.inner.operations.start(op, async move {
+            let Ask {
+                body,
+                timeout,
+                max_reply,
+                fresh,
+            } = ask;
+            let (node, address, role) = (NodeId(peer.node), peer.address, inner.dial_role());
             let call = async {
-                let link = inner.server.pool.get_now(NodeId(peer.node), peer.address, inner.dial_role()).await;
-                rpc::call(&link.map_err(|error| error.kind())?, &body, max_reply).await
+                let pool = &inner.server.pool;
+                if fresh {
+                    let link = pool.transport().dial(node, address, role).await.map_err(|error| error.kind())?;
+                    return rpc::call_and_close(link, &body, max_reply).await;
+                }
+                let link = pool.get_now(node, address, role).await.map_err(|error| error.kind())?;
+                rpc::call(&link, &body, max_reply).await
             };
             let bytes = tokio::time::timeout(timeout, call).await.unwrap_or(Err(ErrorKind::Timeout))?;
             Ok(OpValue {

@@ -20,6 +20,18 @@ pub(crate) async fn call<L: Link>(link: &L, body: &[u8], max_reply: usize) -> Re
     read_frame(&mut recv, max_reply).await
 }
 
+/// The same over a link that nobody else uses; it is closed in the end, also when whoever waits for the answer gives up.
+pub(crate) async fn call_and_close<L: Link>(link: L, body: &[u8], max_reply: usize) -> Result<Vec<u8>, ErrorKind> {
+    struct Closing<L: Link>(L);
+    impl<L: Link> Drop for Closing<L> {
+        fn drop(&mut self) {
+            self.0.close();
+        }
+    }
+    let link = Closing(link);
+    call(&link.0, body, max_reply).await
+}
+
 pub(crate) async fn write_frame<S: StreamSend>(send: &mut S, body: &[u8]) -> Result<(), ErrorKind> {
     let length = u32::try_from(body.len()).map_err(|_| ErrorKind::RpcInvalid)?;
     let mut frame = Vec::with_capacity(4 + body.len());

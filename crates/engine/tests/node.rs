@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anonnet_engine::{Event, Peer};
+use anonnet_engine::{Ask, Event, Peer};
 use anonnet_errors::ErrorKind;
 use anonnet_testkit::bytes;
 use support::{DEADLINE, Driven, echo, server, three, until};
@@ -107,6 +107,59 @@ async fn a_relay_that_is_killed_is_told_and_another_path_works_at_once() {
     }
 }
 
+fn asking(body: &[u8], timeout: Duration) -> Ask {
+    Ask {
+        body: body.to_vec(),
+        timeout,
+        max_reply: 100,
+        fresh: false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_request_goes_to_the_address_and_over_no_link_that_is_there() {
+    let relay = Driven::relay();
+    let other = Driven::relay();
+    let answered = async |from: &Driven, peer: Peer, fresh: bool| {
+        let op = from.new_op();
+        let ask = Ask {
+            fresh,
+            ..asking(b"question", Duration::from_secs(2))
+        };
+        from.node.rpc(op, peer, ask).unwrap();
+        let reply = async {
+            let request = relay
+                .event(|event| match event {
+                    Event::RpcRequest { request, .. } => Some(*request),
+                    _ => None,
+                })
+                .await;
+            assert!(relay.node.rpc_reply(request, b"answer".to_vec()));
+        };
+        let (done, ()) = tokio::join!(from.done(op), async {
+            tokio::time::timeout(Duration::from_secs(3), reply).await.unwrap_or(())
+        });
+        done.map(|value| value.bytes).map_err(|failure| failure.kind)
+    };
+    assert_eq!(answered(&other, relay.peer(), false).await, Ok(Some(b"answer".to_vec())));
+    // The relay is not there. Over the link that is up it would answer all the same.
+    let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let wrong = Peer {
+        address: nowhere.local_addr().unwrap(),
+        ..relay.peer()
+    };
+    assert_eq!(answered(&other, wrong, false).await, Ok(Some(b"answer".to_vec())));
+    assert!(answered(&other, wrong, true).await.is_err());
+    // Each fresh one is a link of its own, and gone afterwards.
+    let id = other.node.node_id();
+    let links = |up: bool| relay.count(|event| matches!(event, Event::Link { up: is, node, .. } if *is == up && *node == Some(id)));
+    let (up, down) = (links(true), links(false));
+    for _ in 0..3 {
+        assert_eq!(answered(&other, relay.peer(), true).await, Ok(Some(b"answer".to_vec())));
+    }
+    until("the fresh links are gone", || (links(true), links(false)) == (up + 3, down + 3)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_between_nodes_say_who_asks_and_through_what() {
     let relay = Driven::relay();
@@ -114,7 +167,7 @@ async fn requests_between_nodes_say_who_asks_and_through_what() {
     let client = Driven::client();
     let ask = async |from: &Driven, expect_node: Option<[u8; 32]>| {
         let op = from.new_op();
-        from.node.rpc(op, relay.peer(), b"question".to_vec(), DEADLINE, 100).unwrap();
+        from.node.rpc(op, relay.peer(), asking(b"question", DEADLINE)).unwrap();
         let (request, node, via_circuit, body) = relay
             .event(|event| match event {
                 Event::RpcRequest {
@@ -167,14 +220,14 @@ async fn requests_between_nodes_say_who_asks_and_through_what() {
     );
 
     let silent = client
-        .op(|op| client.node.rpc(op, relay.peer(), vec![], Duration::from_millis(200), 100))
+        .op(|op| client.node.rpc(op, relay.peer(), asking(b"", Duration::from_millis(200))))
         .await;
     assert_eq!(silent.err(), Some(ErrorKind::Timeout));
     let stranger = Peer {
         node: [7; 32],
         address: relay.address(),
     };
-    let refused = client.op(|op| client.node.rpc(op, stranger, vec![], DEADLINE, 100)).await;
+    let refused = client.op(|op| client.node.rpc(op, stranger, asking(b"", DEADLINE))).await;
     assert_eq!(refused.err(), Some(ErrorKind::LinkIdentity));
     client.close(Duration::ZERO).await;
     other.close(Duration::ZERO).await;

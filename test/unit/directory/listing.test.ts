@@ -207,7 +207,7 @@ describe('a bootstrap node', () => {
       await net.settle()
     }
     expect([most, seen.length]).toEqual([MAX_RUNNING_TESTS, 100])
-    expect(seen[0]).toMatchObject({ timeoutMs: 2000, maxReplyBytes: MAX_PING_REPLY_BYTES })
+    expect(seen[0]).toMatchObject({ timeoutMs: 2000, maxReplyBytes: MAX_PING_REPLY_BYTES, fresh: true })
     expect(directory.agreement.store.listable()).toHaveLength(100)
     await directory.tested()
   })
