@@ -9,8 +9,26 @@ use anonnet_transport::{StreamRecv, TransportError};
 
 use crate::limits::RUN_CELLS;
 
+/// Blocks of a run's size that a thread's heap keeps room for: what one link has under way at least, and as much again.
+const CUSHION_BLOCKS: usize = 32;
+/// Larger blocks would not come from the heap.
+const CUSHION_BLOCK_BYTES: usize = 64 * 1024;
+
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; RUN_CELLS * CELL_LEN]);
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(buffer());
+}
+
+/// The scratch buffer, allocated above room that is free again. QUIC copies runs in and out, up to 64 KiB at a time; at the top of its heap glibc
+/// gives such pages back to the kernel and faults them in again with the next run. Below a block that stays it keeps them. Room that is never
+/// used costs a page a block.
+fn buffer() -> Vec<u8> {
+    let below: Vec<Vec<u8>> = std::iter::repeat_with(|| Vec::with_capacity(CUSHION_BLOCK_BYTES))
+        .take(CUSHION_BLOCKS)
+        .collect();
+    let scratch = vec![0; RUN_CELLS * CELL_LEN];
+    // Neither left out nor moved by the compiler.
+    drop(std::hint::black_box(below));
+    scratch
 }
 
 /// What an error of a circuit's link stream means: whoever resets it ends the circuit, and breaks no rule with that.
