@@ -13,8 +13,10 @@ use crate::limits::{HALF_CLOSED_IDLE_TIMEOUT, OUTBOUND_HIGH_WATER_BYTES};
 use crate::pipe::StreamHandle;
 
 /// Copies both ways until both directions have ended; each may end before the other. `early`: what the socket's peer sent already.
-/// On an error the socket is reset, so that its peer can tell a broken transfer from a complete one; the caller resets the stream.
+/// On an error, or where this is dropped, the socket is reset, so that its peer can tell a broken transfer from a complete one; the caller
+/// resets the stream.
 pub(crate) async fn splice(handle: &StreamHandle, mut socket: TcpStream, early: Vec<u8>) -> Result<(), ErrorKind> {
+    abort(&socket);
     let result = {
         let (mut read, mut write) = socket.split();
         let half = HalfClosed::default();
@@ -25,8 +27,8 @@ pub(crate) async fn splice(handle: &StreamHandle, mut socket: TcpStream, early: 
             kind = half.abandoned() => Err(kind),
         }
     };
-    if result.is_err() {
-        abort(&socket);
+    if result.is_ok() {
+        complete(&socket);
     }
     result
 }
@@ -62,9 +64,17 @@ impl HalfClosed {
     }
 }
 
-/// Makes the close that follows a reset.
-pub(crate) fn abort(socket: &TcpStream) {
+/// Makes the close that follows a reset, whoever closes: a task that is ended, or the kernel for a process that is gone.
+pub(crate) fn abort<'a, S>(socket: &'a S)
+where
+    socket2::SockRef<'a>: From<&'a S>,
+{
     let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+}
+
+/// Makes the close that follows an ordinary one, which brings what is still on its way.
+pub(crate) fn complete(socket: &TcpStream) {
+    let _ = socket2::SockRef::from(socket).set_linger(None);
 }
 
 pub(crate) fn socket_kind(error: &io::Error) -> ErrorKind {

@@ -78,6 +78,7 @@ fn failure(kind: ErrorKind) -> Vec<u8> {
 /// Carries one request and its answer.
 async fn forward(client: &Client, opened: Opened, mut socket: TcpStream, head: Vec<u8>, body: Body, early: Vec<u8>) {
     let mut answered = false;
+    abort(&socket);
     let result = {
         let handle = &opened.handle;
         let (mut read, mut write) = socket.split();
@@ -97,9 +98,8 @@ async fn forward(client: &Client, opened: Opened, mut socket: TcpStream, head: V
         }
         Err(kind) => {
             client.close(opened, Err(kind));
-            if answered {
-                abort(&socket);
-            } else {
+            // The beginning of an answer that breaks off is followed by a reset.
+            if !answered {
                 farewell(socket, &failure(kind)).await;
             }
         }

@@ -161,6 +161,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Sends last words and closes so that they arrive: what the client still sends is read, or the close would take them back.
 pub(super) async fn farewell(mut socket: TcpStream, bytes: &[u8]) {
+    crate::copy::complete(&socket);
     let _ = tokio::time::timeout(FAREWELL, async {
         socket.write_all(bytes).await?;
         socket.shutdown().await?;

@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering;
 use anonnet_cells::EndReason;
 use anonnet_errors::ErrorKind;
 use anonnet_transport::Transport;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::Server;
 use super::side::OwnedHost;
-use crate::copy::splice;
+use crate::copy::{abort, splice};
 use crate::limits::{CONNECT_ADDRESS_TIMEOUT, CONNECT_TIMEOUT, DNS_ADDRESSES_MAX, DNS_TIMEOUT};
 use crate::pipe::{Answer, StreamHandle};
 
@@ -107,17 +107,26 @@ async fn connect<T: Transport>(server: &Server<T>, host: OwnedHost, port: u16) -
         if server.policy.check(address, port, server.allow_private).is_err() {
             continue;
         }
-        let attempt = tokio::time::timeout(CONNECT_ADDRESS_TIMEOUT, TcpStream::connect(SocketAddr::new(address, port)));
+        let attempt = tokio::time::timeout(CONNECT_ADDRESS_TIMEOUT, dial(SocketAddr::new(address, port)));
         match attempt.await {
-            Ok(Ok(socket)) => {
-                let _ = socket.set_nodelay(true);
-                return Ok(socket);
-            }
+            Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(error)) => failure = EndReason::from_kind(kind_of(&error)),
             Err(_) => failure = EndReason::Timeout,
         }
     }
     Err(failure)
+}
+
+/// Connects. A target may have accepted what is given up on the way here: it sees a reset, and no connection that ended well.
+pub(crate) async fn dial(target: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if target.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    abort(&socket);
+    let _ = socket.set_nodelay(true);
+    socket.connect(target).await
 }
 
 /// What an error of a TCP socket means to the network.

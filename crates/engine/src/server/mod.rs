@@ -25,6 +25,8 @@ use crate::rpc::Pending;
 use crate::stats::RelayStats;
 use crate::sync::lock;
 
+#[cfg(test)]
+pub(crate) use exit::dial;
 pub(crate) use exit::kind_of;
 pub use exit::{Resolve, SystemResolver};
 pub(crate) use gate::HandshakeGate;

@@ -10,6 +10,7 @@ mod proxy;
 mod proxy_http;
 mod proxy_world;
 mod requests;
+mod resets;
 
 use std::collections::HashMap;
 use std::future::Future;
