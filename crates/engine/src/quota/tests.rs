@@ -29,6 +29,9 @@ fn what_is_held_is_counted_and_nothing_is_left_of_it() {
     other.block(60);
     assert_eq!(quota.used(), 270);
     other.clear();
+    assert_eq!(quota.used(), 200);
+    // A stream that ends, while its circuit goes on.
+    other.charge(40);
     drop((account, other));
     assert_eq!(quota.used(), 200);
     drop(hold);
