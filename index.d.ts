@@ -182,6 +182,8 @@ export interface NativeRelayStats {
   handshakesRefused: number
   exitStreams: number
   destroyed: number
+  memoryHeld: number
+  memoryResets: number
 }
 
 export interface NativeRoles {

@@ -216,7 +216,17 @@ class NativeNode {
       bytesRead: 0,
       bytesWritten: 0
     }))
-    const relay = { circuits: 0, cellsForwarded: 0, bytesForwarded: 0, handshakes: 0, handshakesRefused: 0, exitStreams: 0, destroyed: 0 }
+    const relay = {
+      circuits: 0,
+      cellsForwarded: 0,
+      bytesForwarded: 0,
+      handshakes: 0,
+      handshakesRefused: 0,
+      exitStreams: 0,
+      destroyed: 0,
+      memoryHeld: 0,
+      memoryResets: 0
+    }
     return { circuits, relay, links: [], proxy: { requests: 0, open: 0, refused: 0 } }
   }
   close(op) {

@@ -143,6 +143,8 @@ export interface NativeSnapshot {
     handshakesRefused: number
     exitStreams: number
     destroyed: number
+    memoryHeld: number
+    memoryResets: number
   }
   links: { nodeId?: string; authenticated: boolean; inbound: boolean; rttMs: number; ageMs: number }[]
   proxy: { requests: number; open: number; refused: number }

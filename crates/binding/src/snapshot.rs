@@ -26,6 +26,8 @@ pub struct NativeRelayStats {
     pub handshakes_refused: f64,
     pub exit_streams: f64,
     pub destroyed: f64,
+    pub memory_held: f64,
+    pub memory_resets: f64,
 }
 
 #[napi(object, object_from_js = false)]
@@ -83,6 +85,8 @@ impl From<Snapshot> for NativeSnapshot {
                 handshakes_refused: snapshot.relay.handshakes_refused as f64,
                 exit_streams: snapshot.relay.exit_streams as f64,
                 destroyed: snapshot.relay.destroyed as f64,
+                memory_held: snapshot.relay.memory_held as f64,
+                memory_resets: snapshot.relay.memory_resets as f64,
             },
             links: links.collect(),
             proxy: NativeProxyStats {

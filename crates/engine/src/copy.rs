@@ -1,10 +1,11 @@
 //! A TCP socket on one side, a stream's pipe on the other.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anonnet_errors::ErrorKind;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
@@ -24,6 +25,8 @@ pub(crate) async fn splice(handle: &StreamHandle, mut socket: TcpStream, early: 
         tokio::select! {
             biased;
             result = both => result,
+            // What the socket does not take would keep a stream that is over for ever.
+            kind = handle.broken() => Err(kind),
             kind = half.abandoned() => Err(kind),
         }
     };
@@ -113,7 +116,14 @@ pub(crate) async fn download(handle: &StreamHandle, write: &mut WriteHalf<'_>, h
     while handle.read(&mut buffer).await? {
         let mut at = 0;
         while let Some(rest) = buffer.get(at..).filter(|rest| !rest.is_empty()) {
-            let count = write.write(rest).await.map_err(|error| socket_kind(&error))?;
+            let count = std::future::poll_fn(|cx| {
+                let polled = Pin::new(&mut *write).poll_write(cx, rest);
+                if polled.is_pending() {
+                    handle.blocked();
+                }
+                polled
+            });
+            let count = count.await.map_err(|error| socket_kind(&error))?;
             // Credit goes back as the socket takes the bytes.
             handle.release(count);
             half.moved();

@@ -1,7 +1,9 @@
 //! Drives one end of a circuit over its link stream: reads runs of cells, lets the state machine process them, moves bytes between it and
 //! the streams' pipes, and writes what it has to say. One task owns all of it.
 
-use std::collections::{HashMap, VecDeque};
+mod streams;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -12,9 +14,13 @@ use anonnet_transport::{StreamRecv, StreamSend};
 
 use crate::bandwidth::{Bandwidth, Pace};
 use crate::limits::{CIRCUIT_OUT_HIGH_WATER_BYTES, STREAM_TURN_BYTES};
-use crate::pipe::{Answer, Mailbox, Pipe, StreamHandle};
+use crate::pipe::{Answer, Mailbox, StreamHandle};
+use crate::quota::{Account, Hold};
 use crate::scratch::{CellReader, circuit_kind};
 use crate::stats::Traffic;
+
+pub(crate) use streams::Router;
+use streams::Streams;
 
 /// Runs that a circuit processes before other tasks have their turn.
 const RUNS_PER_TURN: usize = 4;
@@ -40,104 +46,6 @@ pub(crate) trait Side: Send {
     fn answer(&mut self, stream: u16, answer: Answer, out: &mut Vec<u8>) -> Result<(), ErrorKind>;
 }
 
-struct Entry {
-    pipe: Arc<Pipe>,
-    /// What was taken from the pipe and not yet sent.
-    unsent: Vec<u8>,
-    sent: usize,
-    finished: bool,
-    far_finished: bool,
-}
-
-#[derive(Default)]
-struct Streams {
-    entries: HashMap<u16, Entry>,
-    /// Streams that want to send, or said something: each in its turn.
-    turns: VecDeque<u16>,
-    touched: Vec<u16>,
-}
-
-/// Where the events of a run go. Bytes of one stream are gathered outside its lock.
-pub(crate) struct Router<'a> {
-    streams: &'a mut Streams,
-    mailbox: &'a Arc<Mailbox>,
-    current: Option<u16>,
-    bytes: Vec<u8>,
-    read: u64,
-}
-
-impl Router<'_> {
-    pub(crate) fn data(&mut self, stream: u16, data: &[u8]) {
-        if self.current != Some(stream) {
-            self.put_back();
-            let Some(entry) = self.streams.entries.get(&stream) else { return };
-            self.bytes = std::mem::take(&mut entry.pipe.inbound().bytes);
-            self.current = Some(stream);
-            self.streams.touched.push(stream);
-        }
-        self.read += data.len() as u64;
-        self.bytes.extend_from_slice(data);
-    }
-
-    fn put_back(&mut self) {
-        if let Some(entry) = self.current.take().and_then(|stream| self.streams.entries.get(&stream)) {
-            entry.pipe.inbound().bytes = std::mem::take(&mut self.bytes);
-        }
-        self.bytes = Vec::new();
-    }
-
-    pub(crate) fn answered(&mut self, stream: u16, answer: Answer) {
-        if let Some(entry) = self.streams.entries.get(&stream) {
-            entry.pipe.inbound().answer = Some(answer);
-            self.streams.touched.push(stream);
-        }
-    }
-
-    pub(crate) fn finished(&mut self, stream: u16) {
-        // Its last bytes first: an edge on another thread must not see the end without them.
-        self.put_back();
-        if let Some(entry) = self.streams.entries.get_mut(&stream) {
-            entry.far_finished = true;
-            entry.pipe.inbound().finished = true;
-            self.streams.touched.push(stream);
-            self.streams.turns.push_back(stream);
-        }
-    }
-
-    pub(crate) fn ended(&mut self, stream: u16, kind: Option<ErrorKind>) {
-        self.put_back();
-        if let Some(entry) = self.streams.entries.remove(&stream) {
-            entry.pipe.end(kind);
-        }
-    }
-
-    pub(crate) fn credit(&mut self, stream: u16) {
-        self.streams.turns.push_back(stream);
-    }
-
-    /// Makes the pipe of a stream that the far end opened.
-    pub(crate) fn open(&mut self, stream: u16) -> StreamHandle {
-        self.streams.open(stream, self.mailbox)
-    }
-}
-
-impl Streams {
-    fn open(&mut self, stream: u16, mailbox: &Arc<Mailbox>) -> StreamHandle {
-        let (pipe, handle) = Pipe::new(stream, mailbox);
-        self.entries.insert(
-            stream,
-            Entry {
-                pipe,
-                unsent: Vec::new(),
-                sent: 0,
-                finished: false,
-                far_finished: false,
-            },
-        );
-        handle
-    }
-}
-
 pub(crate) struct Driver<M: Side, S, R> {
     pub(crate) side: M,
     send: S,
@@ -149,6 +57,9 @@ pub(crate) struct Driver<M: Side, S, R> {
     notes: VecDeque<M::Note>,
     traffic: Arc<Traffic>,
     pace: Option<Pace>,
+    account: Option<Arc<Account>>,
+    /// What the link does not take.
+    hold: Option<Arc<Hold>>,
 }
 
 impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
@@ -164,12 +75,21 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
             notes: VecDeque::new(),
             traffic: Arc::default(),
             pace: None,
+            account: None,
+            hold: None,
         }
     }
 
     /// Counts what is read and written against a relay's limit.
     pub(crate) fn with_bandwidth(mut self, bandwidth: &Arc<Bandwidth>) -> Self {
         self.pace = Some(Pace::new(Arc::clone(bandwidth)));
+        self
+    }
+
+    /// Counts what is held against a relay's quota.
+    pub(crate) fn with_account(mut self, account: &Arc<Account>) -> Self {
+        self.streams.account = Some(Arc::clone(account));
+        self.account = Some(Arc::clone(account));
         self
     }
 
@@ -194,9 +114,7 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
 
     /// Ends every stream, for a circuit that is over.
     pub(crate) fn end_all(&mut self, kind: ErrorKind) {
-        for (_, entry) in self.streams.entries.drain() {
-            entry.pipe.end(Some(kind));
-        }
+        self.streams.end_all(kind);
         self.count_streams();
     }
 
@@ -246,16 +164,9 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
             if let Some(pace) = pace {
                 pace.charge(run.len());
             }
-            let mut router = Router {
-                streams,
-                mailbox,
-                current: None,
-                bytes: Vec::new(),
-                read: 0,
-            };
+            let mut router = Router::new(streams, mailbox);
             let result = side.receive(run, out, &mut router, notes);
-            router.put_back();
-            traffic.read.fetch_add(router.read, Ordering::Relaxed);
+            traffic.read.fetch_add(router.done(), Ordering::Relaxed);
             result
         });
         let progress = match polled {
@@ -321,13 +232,13 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
             let only = matches!(answer, Answer::Resolved(_));
             self.side.answer(stream, answer, &mut self.out)?;
             if only {
-                self.remove(stream, None);
+                self.streams.remove(stream, None);
                 return Ok(());
             }
         }
         if let Some(reason) = reset {
             self.side.reset(stream, reason, &mut self.out)?;
-            self.remove(stream, reason.kind());
+            self.streams.remove(stream, reason.kind());
             return Ok(());
         }
         let unsent = entry.unsent.get(entry.sent..).unwrap_or_default();
@@ -339,10 +250,13 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
         };
         self.traffic.written.fetch_add(count as u64, Ordering::Relaxed);
         entry.sent += count;
+        entry.pipe.sent(count);
         if entry.sent < entry.unsent.len() {
             // A short count means that credit is used up; the stream has its turn again when more comes.
             if count == piece.len() {
                 self.streams.turns.push_back(stream);
+            } else {
+                entry.pipe.starves();
             }
             return Ok(());
         }
@@ -351,7 +265,7 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
             self.side.finish(stream, &mut self.out)?;
         }
         if entry.finished && entry.far_finished {
-            self.remove(stream, None);
+            self.streams.remove(stream, None);
             return Ok(());
         }
         if count > 0 {
@@ -362,20 +276,22 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
         Ok(())
     }
 
-    fn remove(&mut self, stream: u16, kind: Option<ErrorKind>) {
-        if let Some(entry) = self.streams.entries.remove(&stream) {
-            entry.pipe.end(kind);
-        }
-    }
-
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, ErrorKind> {
         let mut progress = false;
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.send.poll_write(cx, rest) {
-                Poll::Pending => return Ok(progress),
+                Poll::Pending => {
+                    if let Some(account) = &self.account {
+                        self.hold.get_or_insert_with(|| Hold::new(account)).block(rest.len());
+                    }
+                    return Ok(progress);
+                }
                 Poll::Ready(result) => {
                     let count = result.map_err(circuit_kind)?;
                     self.written += count;
+                    if let Some(hold) = &self.hold {
+                        hold.release(count);
+                    }
                     if let Some(pace) = &mut self.pace {
                         pace.charge(count);
                     }

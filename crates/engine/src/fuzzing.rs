@@ -43,7 +43,7 @@ pub fn frame_of_link(pieces: &[&[u8]], max: usize) -> Result<Vec<u8>, ErrorKind>
 
 /// Reads a frame as from a stream of a circuit, which looks after each piece.
 pub fn frame_of_stream(pieces: &[&[u8]], max: usize) -> Result<Vec<u8>, ErrorKind> {
-    let (pipe, handle) = Pipe::new(1, &Mailbox::new());
+    let (pipe, handle) = Pipe::new(1, &Mailbox::new(), None);
     let mut frame = pin!(read_stream_frame(&handle, max));
     let mut cx = Context::from_waker(Waker::noop());
     for piece in pieces {

@@ -14,6 +14,10 @@ pub const RUN_CELLS: usize = 60;
 pub const CIRCUIT_OUT_HIGH_WATER_BYTES: usize = 64 * 1024;
 /// Bytes that one stream may send before the next one has its turn.
 pub const STREAM_TURN_BYTES: usize = 32 * 1024;
+/// What all circuits of a relay may hold together, as a part of the memory: one of so many parts.
+pub const MEMORY_QUOTA_SHARE: u64 = 4;
+/// The least that all circuits of a relay may hold together, however little memory there is, or where the system does not say.
+pub const MEMORY_QUOTA_LEAST_BYTES: usize = 256 * 1024 * 1024;
 /// How long a relay waits for the next relay to answer.
 pub const EXTEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a CREATE may wait for its turn and its cells for one another.

@@ -2,20 +2,24 @@
 //!
 //! A circuit is driven by one task that owns all its cryptographic state. What a stream ends in (a TCP socket at the exit, a proxy's
 //! client, a Duplex in JavaScript, an RPC) runs in a task of its own. Between them lies a [`Pipe`]: two byte buffers, each bounded by the
-//! stream's credit or by [`OUTBOUND_HIGH_WATER_BYTES`], and a word of state for each direction. Buffers are swapped, not copied, and the
+//! stream's credit or by [`OUTBOUND_HIGH_WATER_BYTES`](crate::limits::OUTBOUND_HIGH_WATER_BYTES), and a word of state for each direction. Buffers are swapped, not copied, and the
 //! locks are taken once a run of cells, never once a cell.
+
+mod handle;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use anonnet_cells::EndReason;
 use anonnet_errors::ErrorKind;
 
-use crate::limits::{OUTBOUND_HIGH_WATER_BYTES, SPARE_BUFFER_MAX_BYTES};
+use crate::quota::{Account, Hold};
 use crate::sync::lock;
+
+pub use handle::StreamHandle;
 
 /// What an edge tells the far end, besides bytes.
 #[derive(Debug)]
@@ -36,8 +40,11 @@ pub(crate) struct Inbound {
     pub(crate) ended: Option<ErrorKind>,
     /// The far end accepted the stream.
     pub(crate) answer: Option<Answer>,
+    /// Whether anybody has begun to read.
+    was_read: bool,
     reader: Option<Waker>,
     answer_reader: Option<Waker>,
+    breaker: Option<Waker>,
 }
 
 /// Edge to circuit.
@@ -108,18 +115,24 @@ pub(crate) struct Pipe {
     inbound: Mutex<Inbound>,
     outbound: Mutex<Outbound>,
     dirty: AtomicBool,
+    /// The stream is over, and has not ended well.
+    broken: AtomicBool,
     mailbox: Arc<Mailbox>,
+    /// What waits for the edge and for the circuit, at a relay.
+    holds: Option<[Arc<Hold>; 2]>,
 }
 
 impl Pipe {
     /// A pipe, and the edge's handle to it.
-    pub(crate) fn new(stream: u16, mailbox: &Arc<Mailbox>) -> (Arc<Self>, StreamHandle) {
+    pub(crate) fn new(stream: u16, mailbox: &Arc<Mailbox>, account: Option<&Arc<Account>>) -> (Arc<Self>, StreamHandle) {
         let pipe = Arc::new(Self {
             stream,
             inbound: Mutex::default(),
             outbound: Mutex::default(),
             dirty: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             mailbox: Arc::clone(mailbox),
+            holds: account.map(|account| [Hold::new(account), Hold::new(account)]),
         });
         (
             Arc::clone(&pipe),
@@ -150,6 +163,45 @@ impl Pipe {
         lock(&self.outbound)
     }
 
+    fn hold(&self, at: usize) -> Option<&Arc<Hold>> {
+        self.holds.as_ref()?.get(at)
+    }
+
+    /// Puts in what has arrived: `count` bytes of it are new.
+    pub(crate) fn arrived(&self, bytes: Vec<u8>, count: usize) {
+        let hold = self.hold(INBOUND);
+        if let Some(hold) = hold {
+            hold.charge(count);
+        }
+        let was_read = {
+            let mut inbound = self.inbound();
+            inbound.bytes = bytes;
+            inbound.was_read
+        };
+        if !was_read && let Some(hold) = hold {
+            hold.pause();
+        }
+    }
+
+    /// `count` bytes of the edge have become cells.
+    pub(crate) fn sent(&self, count: usize) {
+        if let Some(hold) = self.hold(OUTBOUND) {
+            hold.release(count);
+        }
+    }
+
+    /// The far end gives no credit for what is there.
+    pub(crate) fn starves(&self) {
+        if let Some(hold) = self.hold(OUTBOUND) {
+            hold.pause();
+        }
+    }
+
+    /// Whether the edge still has something to pass on, although the stream is over.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.hold(INBOUND).is_some_and(|hold| hold.held() > 0) && self.inbound().finished
+    }
+
     /// After a run: whoever waits for something of this stream may look.
     pub(crate) fn wake_reader(&self) {
         let (reader, answer) = {
@@ -177,171 +229,36 @@ impl Pipe {
                 inbound.ended = Some(kind.unwrap_or(ErrorKind::StreamReset));
             }
         }
+        self.over();
+    }
+
+    /// Ends the stream for its edge in the middle of what it still has to pass on.
+    pub(crate) fn break_off(&self) {
+        {
+            let mut inbound = self.inbound();
+            inbound.bytes = Vec::new();
+            inbound.finished = false;
+            inbound.ended = Some(ErrorKind::CircuitClosed);
+        }
+        self.over();
+    }
+
+    fn over(&self) {
+        let breaker = {
+            let mut inbound = self.inbound();
+            let broken = !inbound.finished;
+            self.broken.store(broken, Ordering::Release);
+            if broken { inbound.breaker.take() } else { None }
+        };
         self.outbound().closed = true;
         self.wake_reader();
         self.wake_writer();
-    }
-}
-
-/// An edge's end of a stream. Dropping it before both directions are done resets the stream.
-pub struct StreamHandle {
-    pipe: Arc<Pipe>,
-    finished: AtomicBool,
-}
-
-impl StreamHandle {
-    /// Waits until the far end has accepted the stream.
-    pub(crate) async fn answer(&self) -> Result<Answer, ErrorKind> {
-        std::future::poll_fn(|cx| {
-            let mut inbound = self.pipe.inbound();
-            if let Some(answer) = inbound.answer.take() {
-                return Poll::Ready(Ok(answer));
-            }
-            if let Some(reason) = inbound.ended {
-                return Poll::Ready(Err(reason));
-            }
-            inbound.answer_reader = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Swaps what has arrived into `into`, which must be empty; `Ok(false)` at the end. The bytes hold their credit until they are
-    /// [released](Self::release).
-    pub(crate) fn poll_read(&self, cx: &Context<'_>, into: &mut Vec<u8>) -> Poll<Result<bool, ErrorKind>> {
-        let mut inbound = self.pipe.inbound();
-        if !inbound.bytes.is_empty() {
-            std::mem::swap(&mut inbound.bytes, into);
-            // A buffer that once grew to the whole window must not stay with an idle stream.
-            if inbound.bytes.capacity() > SPARE_BUFFER_MAX_BYTES {
-                inbound.bytes = Vec::new();
-            }
-            return Poll::Ready(Ok(true));
-        }
-        if inbound.finished {
-            return Poll::Ready(Ok(false));
-        }
-        if let Some(reason) = inbound.ended {
-            return Poll::Ready(Err(reason));
-        }
-        inbound.reader = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    pub(crate) async fn read(&self, into: &mut Vec<u8>) -> Result<bool, ErrorKind> {
-        std::future::poll_fn(|cx| self.poll_read(cx, into)).await
-    }
-
-    /// At most `max` bytes of what has arrived.
-    pub(crate) async fn read_some(&self, max: usize) -> Result<Option<Vec<u8>>, ErrorKind> {
-        std::future::poll_fn(|cx| {
-            let mut inbound = self.pipe.inbound();
-            if inbound.bytes.is_empty() {
-                if inbound.finished {
-                    return Poll::Ready(Ok(None));
-                }
-                if let Some(reason) = inbound.ended {
-                    return Poll::Ready(Err(reason));
-                }
-                inbound.reader = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            if inbound.bytes.len() <= max {
-                return Poll::Ready(Ok(Some(std::mem::take(&mut inbound.bytes))));
-            }
-            let rest = inbound.bytes.split_off(max);
-            Poll::Ready(Ok(Some(std::mem::replace(&mut inbound.bytes, rest))))
-        })
-        .await
-    }
-
-    /// The edge has passed `count` bytes on: their credit goes back to the sender.
-    pub(crate) fn release(&self, count: usize) {
-        self.pipe.outbound().released += count;
-        self.pipe.touch();
-    }
-
-    /// Waits until the stream takes more.
-    pub(crate) async fn writable(&self) -> Result<(), ErrorKind> {
-        std::future::poll_fn(|cx| {
-            let mut outbound = self.pipe.outbound();
-            if outbound.closed {
-                drop(outbound);
-                return Poll::Ready(Err(self.pipe.inbound().ended.unwrap_or(ErrorKind::StreamReset)));
-            }
-            if outbound.bytes.len() < OUTBOUND_HIGH_WATER_BYTES {
-                return Poll::Ready(Ok(()));
-            }
-            outbound.writer = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Hands over what `from` holds and leaves an empty buffer there. Call after [`writable`](Self::writable).
-    pub(crate) fn write(&self, from: &mut Vec<u8>) {
-        {
-            let mut outbound = self.pipe.outbound();
-            if outbound.bytes.is_empty() {
-                std::mem::swap(&mut outbound.bytes, from);
-            } else {
-                outbound.bytes.extend_from_slice(from);
-            }
-        }
-        from.clear();
-        self.pipe.touch();
-    }
-
-    /// Nothing more will be written.
-    pub(crate) fn finish(&self) {
-        self.finished.store(true, Ordering::Relaxed);
-        self.pipe.outbound().finished = true;
-        self.pipe.touch();
-    }
-
-    /// Ends both directions.
-    pub(crate) fn reset(&self, reason: EndReason) {
-        {
-            let mut outbound = self.pipe.outbound();
-            if outbound.reset.is_none() {
-                outbound.reset = Some(reason);
-            }
-        }
-        self.pipe.touch();
-    }
-
-    /// Accepts the stream (the relay's end).
-    pub(crate) fn accept(&self, answer: Answer) {
-        self.pipe.outbound().answer = Some(answer);
-        self.pipe.touch();
-    }
-
-    /// Waits until the stream is over in both directions.
-    pub(crate) async fn ended(&self) -> ErrorKind {
-        std::future::poll_fn(|cx| {
-            let mut inbound = self.pipe.inbound();
-            if let Some(reason) = inbound.ended {
-                return Poll::Ready(reason);
-            }
-            inbound.answer_reader = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
-    }
-}
-
-impl StreamHandle {
-    /// Whether both directions are done: then there is nothing to reset, although bytes may still be on their way out.
-    pub(crate) fn is_done(&self) -> bool {
-        let inbound = self.pipe.inbound();
-        inbound.ended.is_some() || (inbound.finished && inbound.bytes.is_empty() && self.finished.load(Ordering::Relaxed))
-    }
-}
-
-impl Drop for StreamHandle {
-    fn drop(&mut self) {
-        if !self.is_done() {
-            self.reset(EndReason::Reset);
+        if let Some(breaker) = breaker {
+            breaker.wake();
         }
     }
 }
+
+/// Places in [`Pipe::holds`].
+const INBOUND: usize = 0;
+const OUTBOUND: usize = 1;

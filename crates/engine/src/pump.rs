@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use anonnet_cells::CELL_LEN;
 use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_relay::{BackwardPump, ForwardPump};
-use anonnet_transport::{StreamRecv, StreamSend};
+use anonnet_transport::{STREAM_WINDOW, StreamRecv, StreamSend};
 
 use crate::bandwidth::{Bandwidth, Pace};
+use crate::quota::{Account, Hold};
 use crate::scratch::{CellReader, circuit_kind};
 use crate::stats::RelayStats;
 
@@ -28,10 +29,13 @@ struct Direction<R, S, P> {
     pace: Pace,
     /// Watches, while this direction is blocked, whether its source is still there.
     left: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    account: Arc<Account>,
+    /// While this direction is blocked: `rest`, and what its source may send meanwhile.
+    hold: Option<Arc<Hold>>,
 }
 
 impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>> Direction<R, S, P> {
-    fn new(recv: CellReader<R>, send: S, process: P, bandwidth: &Arc<Bandwidth>) -> Self {
+    fn new(recv: CellReader<R>, send: S, process: P, bandwidth: &Arc<Bandwidth>, account: &Arc<Account>) -> Self {
         Self {
             recv,
             send,
@@ -40,6 +44,8 @@ impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>>
             written: 0,
             pace: Pace::new(Arc::clone(bandwidth)),
             left: None,
+            account: Arc::clone(account),
+            hold: None,
         }
     }
 
@@ -53,8 +59,16 @@ impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>>
         if self.rest.capacity() > 0 {
             self.rest = Vec::new();
             self.written = 0;
+            if let Some(hold) = &self.hold {
+                hold.clear();
+            }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn block(&mut self) {
+        let hold = self.hold.get_or_insert_with(|| Hold::new(&self.account));
+        hold.block(self.rest.len() + STREAM_WINDOW as usize);
     }
 
     /// Whether the source is gone while this direction is blocked and so does not read: `reverse` is the half that writes to it. Without this
@@ -112,6 +126,9 @@ impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>>
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(kind)) => return Poll::Ready(kind),
             }
+            if !self.rest.is_empty() {
+                self.block();
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -132,12 +149,13 @@ pub(crate) async fn pump<R1: StreamRecv, S1: StreamSend, R2: StreamRecv, S2: Str
     mut forward: ForwardPump,
     mut backward: BackwardPump,
     bandwidth: &Arc<Bandwidth>,
+    account: &Arc<Account>,
     stats: &RelayStats,
 ) -> ErrorKind {
     let away = move |run: &mut [u8]| forward.process(run).map_err(|error| error.kind());
     let back = move |run: &mut [u8]| backward.process(run).map_err(|error| error.kind());
-    let mut away = Direction::new(sides.from_client, sides.to_next, away, bandwidth);
-    let mut back = Direction::new(sides.from_next, sides.to_client, back, bandwidth);
+    let mut away = Direction::new(sides.from_client, sides.to_next, away, bandwidth, account);
+    let mut back = Direction::new(sides.from_next, sides.to_client, back, bandwidth, account);
     std::future::poll_fn(|cx| match back.poll(cx, stats) {
         Poll::Ready(kind) => Poll::Ready(kind),
         Poll::Pending => match away.poll(cx, stats) {

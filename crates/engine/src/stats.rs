@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anonnet_cells::CELL_LEN;
 
+use crate::quota::Quota;
+
 /// Bytes that a circuit's streams carried; read by snapshots.
 #[derive(Default)]
 pub(crate) struct Traffic {
@@ -20,6 +22,7 @@ pub(crate) struct RelayStats {
     pub(crate) handshakes_refused: AtomicU64,
     pub(crate) exit_streams: AtomicU64,
     pub(crate) destroyed: AtomicU64,
+    pub(crate) memory_resets: AtomicU64,
 }
 
 /// What a relay has done since it started.
@@ -32,6 +35,9 @@ pub struct RelaySnapshot {
     pub handshakes_refused: u64,
     pub exit_streams: u64,
     pub destroyed: u64,
+    /// Bytes that its circuits hold for somebody who does not take them, and circuits that were reset since they were too many.
+    pub memory_held: u64,
+    pub memory_resets: u64,
 }
 
 impl RelayStats {
@@ -39,7 +45,7 @@ impl RelayStats {
         self.cells.fetch_add(cells as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn snapshot(&self) -> RelaySnapshot {
+    pub(crate) fn snapshot(&self, quota: &Quota) -> RelaySnapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let cells = read(&self.cells);
         RelaySnapshot {
@@ -50,6 +56,8 @@ impl RelayStats {
             handshakes_refused: read(&self.handshakes_refused),
             exit_streams: read(&self.exit_streams),
             destroyed: read(&self.destroyed),
+            memory_held: quota.used() as u64,
+            memory_resets: read(&self.memory_resets),
         }
     }
 }

@@ -96,7 +96,9 @@ describe('what a person reads', () => {
       handshakes: 5,
       handshakesRefused: 1,
       exitStreams: 2,
-      destroyed: 0
+      destroyed: 0,
+      memoryHeld: 0,
+      memoryResets: 0
     }
     const text = statusLines({ ...status, role: 'relay', address: '127.1.0.1:1', proxies: [], relay }).join('\n')
     expect(text).toContain('address      UDP 127.1.0.1:1')

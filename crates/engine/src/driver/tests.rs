@@ -86,13 +86,7 @@ async fn what_waits_for_the_owner_is_bounded_by_one_run() {
 fn the_end_of_a_stream_comes_after_its_last_bytes_even_in_the_middle_of_a_run() {
     let (mut streams, mailbox) = (Streams::default(), Mailbox::new());
     let handle = streams.open(1, &mailbox);
-    let mut router = Router {
-        streams: &mut streams,
-        mailbox: &mailbox,
-        current: None,
-        bytes: Vec::new(),
-        read: 0,
-    };
+    let mut router = Router::new(&mut streams, &mailbox);
     router.data(1, b"last ");
     router.data(1, b"words");
     router.finished(1);

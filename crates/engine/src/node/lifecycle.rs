@@ -15,8 +15,10 @@ use super::{Inner, Node, NodeOptions, StoredAt};
 use crate::bandwidth::Bandwidth;
 use crate::events::{Event, EventQueue, OpId, OpValue};
 use crate::keyfile::{self, KeyFileError};
+use crate::memory;
 use crate::ops::Operations;
 use crate::proxy::Attach;
+use crate::quota::Quota;
 use crate::rng::os_rng;
 use crate::rpc::Pending;
 use crate::server::{Door, Server, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, serve_link};
@@ -86,6 +88,7 @@ impl Node {
             requests: Pending::rpc(),
             large_requests: large_requests(),
             bandwidth: Bandwidth::new(options.bandwidth_rate, options.bandwidth_burst),
+            quota: Quota::new(memory::quota_bytes()),
             stats: RelayStats::default(),
             gate: handshake_gate(std::thread::available_parallelism().map_or(1, usize::from)),
             limits: Arc::clone(&limits),

@@ -70,7 +70,7 @@ impl Node {
         let proxy = &self.inner.attach.stats;
         Snapshot {
             circuits,
-            relay: self.inner.server.stats.snapshot(),
+            relay: self.inner.server.stats.snapshot(&self.inner.server.quota),
             links: links.collect(),
             proxy: ProxySnapshot {
                 requests: proxy.requests.load(Ordering::Relaxed),

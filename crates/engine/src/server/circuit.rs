@@ -1,5 +1,6 @@
 //! One circuit through this relay: CREATE, then the last hop's work, then, once extended, nothing but pumping.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -7,7 +8,7 @@ use anonnet_cells::{Assembler, Command, write_fragments};
 use anonnet_circuit::ExtendRequest;
 use anonnet_errors::{Blame, ErrorKind, HasKind};
 use anonnet_relay::{RelayCircuit, RelayEvent};
-use anonnet_transport::{DialRole, Link, StreamKind, StreamSend, Transport};
+use anonnet_transport::{DialRole, Link, STREAM_WINDOW, StreamKind, StreamSend, Transport};
 use tokio::time::Instant;
 
 use super::side::{RelayNote, RelaySide};
@@ -16,6 +17,7 @@ use crate::clock::unix_seconds;
 use crate::driver::Driver;
 use crate::limits::{CREATE_TIMEOUT, EXTEND_TIMEOUT};
 use crate::pump::{Sides, pump};
+use crate::quota::{Account, Hold};
 use crate::rng::os_rng;
 use crate::scratch::CellReader;
 
@@ -27,8 +29,14 @@ pub(super) async fn serve<T: Transport>(
     recv: <T::Link as Link>::Recv,
 ) {
     server.stats.circuits.fetch_add(1, Ordering::Relaxed);
-    let kind = match run(&server, &link, send, recv).await {
-        Ok(kind) | Err(kind) => kind,
+    let account = server.quota.account();
+    let kind = tokio::select! {
+        biased;
+        () = account.reset() => {
+            server.stats.memory_resets.fetch_add(1, Ordering::Relaxed);
+            ErrorKind::ResourceLimit
+        }
+        kind = run(&server, &account, &link, send, recv) => kind.unwrap_or_else(|kind| kind),
     };
     server.stats.circuits.fetch_sub(1, Ordering::Relaxed);
     if kind.blame() == Blame::Peer {
@@ -38,6 +46,7 @@ pub(super) async fn serve<T: Transport>(
 
 async fn run<T: Transport>(
     server: &Arc<Server<T>>,
+    account: &Arc<Account>,
     link: &T::Link,
     send: <T::Link as Link>::Send,
     recv: <T::Link as Link>::Recv,
@@ -48,7 +57,9 @@ async fn run<T: Transport>(
         return Err(ErrorKind::RateLimited);
     }
     let (circuit, recv, out) = create(server, link, recv).await?;
-    let mut driver = Driver::new(RelaySide { circuit }, send, recv, out).with_bandwidth(&server.bandwidth);
+    let mut driver = Driver::new(RelaySide { circuit }, send, recv, out)
+        .with_bandwidth(&server.bandwidth)
+        .with_account(account);
     let request = loop {
         let note = match driver.note().await {
             Ok(note) => note,
@@ -75,7 +86,7 @@ async fn run<T: Transport>(
         .await
         .map_err(|_| ErrorKind::Timeout)??;
     let (forward, backward) = circuit.extended(&reply, &mut out).map_err(|error| error.kind())?;
-    send.write_all(&out).await.map_err(|error| error.kind())?;
+    tell(&mut send, &out, account).await?;
     drop((reply, out));
     let sides = Sides {
         from_client,
@@ -83,7 +94,22 @@ async fn run<T: Transport>(
         from_next,
         to_next,
     };
-    Ok(pump(sides, forward, backward, &server.bandwidth, &server.stats).await)
+    Ok(pump(sides, forward, backward, &server.bandwidth, account, &server.stats).await)
+}
+
+/// Sends a client the next hop's answer; meanwhile nothing is read from either side.
+async fn tell(send: &mut impl StreamSend, answer: &[u8], account: &Arc<Account>) -> Result<(), ErrorKind> {
+    let mut writing = pin!(send.write_all(answer));
+    let mut hold = None;
+    let written = std::future::poll_fn(|cx| {
+        let polled = writing.as_mut().poll(cx);
+        if polled.is_pending() {
+            let hold = hold.get_or_insert_with(|| Hold::new(account));
+            hold.block(answer.len() + 2 * STREAM_WINDOW as usize);
+        }
+        polled
+    });
+    written.await.map_err(|error| error.kind())
 }
 
 type Created<T> = (RelayCircuit, CellReader<<<T as Transport>::Link as Link>::Recv>, Vec<u8>);

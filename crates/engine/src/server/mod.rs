@@ -21,6 +21,7 @@ use crate::bandwidth::Bandwidth;
 use crate::clock::monotonic_ns;
 use crate::events::EventQueue;
 use crate::limits::{CREATE_QUEUE_MAX, DNS_CONCURRENT_MAX, RPC_LARGE_TOTAL_BYTES};
+use crate::quota::Quota;
 use crate::rpc::Pending;
 use crate::stats::RelayStats;
 use crate::sync::lock;
@@ -62,6 +63,7 @@ pub(crate) struct Server<T: Transport> {
     /// Bytes that large requests may still hold.
     pub(crate) large_requests: Semaphore,
     pub(crate) bandwidth: Arc<Bandwidth>,
+    pub(crate) quota: Arc<Quota>,
     pub(crate) stats: RelayStats,
     pub(crate) gate: HandshakeGate,
     pub(crate) limits: Arc<SourceLimits>,

@@ -9,6 +9,7 @@ mod limits;
 mod proxy;
 mod proxy_http;
 mod proxy_world;
+mod quota;
 mod requests;
 mod resets;
 
@@ -33,7 +34,9 @@ use crate::bandwidth::Bandwidth;
 use crate::client::{BuildRequest, CircuitHandle, build};
 use crate::clock::unix_seconds;
 use crate::events::{Event, EventQueue, Failure};
+use crate::limits::MEMORY_QUOTA_LEAST_BYTES;
 use crate::pipe::StreamHandle;
+use crate::quota::Quota;
 use crate::rpc::Pending;
 use crate::server::{
     RateLimit, Resolve, Roles, Server, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, read_stream_frame,
@@ -91,6 +94,8 @@ struct Options {
     rate: u64,
     burst: u64,
     handshakes: RateLimit,
+    /// Bytes that all circuits may hold.
+    quota: usize,
 }
 
 impl Default for Options {
@@ -103,6 +108,7 @@ impl Default for Options {
             rate: 0,
             burst: 0,
             handshakes: NO_LIMIT,
+            quota: MEMORY_QUOTA_LEAST_BYTES,
         }
     }
 }
@@ -121,7 +127,7 @@ struct Relay {
 
 impl Relay {
     fn stats(&self) -> RelaySnapshot {
-        self.server.stats.snapshot()
+        self.server.stats.snapshot(&self.server.quota)
     }
 
     fn answer(&self, answer: impl Fn(Vec<u8>) -> Option<Result<Vec<u8>, ErrorKind>> + Send + Sync + 'static) {
@@ -184,6 +190,7 @@ impl Net {
             requests: Pending::rpc(),
             large_requests: large_requests(),
             bandwidth: Bandwidth::new(options.rate, options.burst),
+            quota: Quota::new(options.quota),
             stats: RelayStats::default(),
             gate: handshake_gate(2),
             limits: SourceLimits::new(NO_LIMIT, options.handshakes),
