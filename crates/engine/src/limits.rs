@@ -2,18 +2,25 @@
 
 use std::time::Duration;
 
+use anonnet_cells::{CELL_LEN, MAX_DATA};
+
 /// Reports that wait for TypeScript before further ones are dropped.
 pub const EVENT_QUEUE_MAX: usize = 4096;
-/// Bytes that an edge may hand to its circuit before it has to wait. One run of cells.
-pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
+/// Bytes that an edge may hand to its circuit before it has to wait. Two turns, so that what one read of a socket brings leaves in one batch of
+/// packets.
+pub const OUTBOUND_HIGH_WATER_BYTES: usize = 2 * STREAM_TURN_BYTES;
 /// A larger buffer is given back when its stream has been read empty.
 pub const SPARE_BUFFER_MAX_BYTES: usize = 128 * 1024;
-/// Cells that are read, processed and written at once.
-pub const RUN_CELLS: usize = 60;
-/// Encrypted bytes that a circuit's end holds for its link before it takes no more from its streams.
-pub const CIRCUIT_OUT_HIGH_WATER_BYTES: usize = 64 * 1024;
-/// Bytes that one stream may send before the next one has its turn.
-pub const STREAM_TURN_BYTES: usize = 32 * 1024;
+/// Cells that are read, processed and written at once: what fits into the ten packets of 6,400 bytes that a link between nodes sends in one call.
+/// A few cells more would cost a call and a packet of their own each time.
+pub const RUN_CELLS: usize = 57;
+/// Encrypted bytes that a circuit's end holds for its link before it takes no more from its streams: two turns, which fit into one run.
+pub const CIRCUIT_OUT_HIGH_WATER_BYTES: usize = 2 * STREAM_TURN_CELLS * CELL_LEN;
+/// Full cells that one stream may send before the next one has its turn.
+pub const STREAM_TURN_CELLS: usize = 28;
+/// The same in bytes of the stream.
+pub const STREAM_TURN_BYTES: usize = STREAM_TURN_CELLS * MAX_DATA;
+const _: () = assert!(2 * STREAM_TURN_CELLS <= RUN_CELLS);
 /// What all circuits of a relay may hold together, as a part of the memory: one of so many parts.
 pub const MEMORY_QUOTA_SHARE: u64 = 4;
 /// The least that all circuits of a relay may hold together, however little memory there is, or where the system does not say.
