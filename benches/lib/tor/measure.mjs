@@ -1,0 +1,60 @@
+// What is measured in every round, the same for every subject: throughput, the CPU for it, time to the first byte, circuits.
+import { quantile } from '../processes.mjs'
+import { firstBytes, load } from '../pump.mjs'
+import { between, sampler } from './machine.mjs'
+
+const PARALLEL = 8
+const AT_ONCE = 20
+/** So that what is still under way ends before the next figure. */
+const PAUSE_MS = 400
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+const eight = Array.from({ length: PARALLEL }, (_, at) => `bulk${at}`)
+
+const LOADS = {
+  down: { way: 'down', users: ['bulk0'] },
+  up: { way: 'up', users: ['bulk0'] },
+  eight: { way: 'down', users: eight },
+  eightOnOne: { way: 'down', users: eight.map(() => 'bulk0') }
+}
+
+/** Moves bytes through a subject; MB/s, and CPU seconds a GB of all its processes. */
+export async function throughput(subject, target, kind, { warm, seconds }) {
+  const run = await load({ ...LOADS[kind], proxy: subject.proxy, target, warm, seconds, sample: sampler(subject.processes) })
+  const { cpu, others } = between(run.before, run.after)
+  await sleep(PAUSE_MS)
+  return { megabytesPerSecond: run.bytes / 1e6 / run.seconds, cpuPerGigabyte: cpu / (run.bytes / 1e9), bytes: run.bytes, others }
+}
+
+async function latency(subject, target, count, user) {
+  const sample = sampler(subject.processes)
+  const before = sample()
+  const times = await firstBytes({ proxy: subject.proxy, target, count, user })
+  const { others } = between(before, sample())
+  return { p50: quantile(times, 0.5), p95: quantile(times, 0.95), others }
+}
+
+/** Every path of three of so many hops that begins with each in turn. */
+export function pathsOf(hops) {
+  return hops.map((_, at) => [0, 1, 2].map((step) => hops[(at + step) % hops.length]))
+}
+
+/** Builds circuits, 20 at once; how many a second, and the CPU for each of all processes. */
+async function circuits(subject, count) {
+  const { build, processes, more } = subject.circuits
+  const sample = sampler(processes, more)
+  const before = sample()
+  const { seconds, latencies } = await build({ count, atOnce: AT_ONCE })
+  const { cpu, others } = between(before, sample())
+  await sleep(PAUSE_MS)
+  return { perSecond: count / seconds, cpuMs: (cpu * 1000) / count, p50: quantile(latencies, 0.5), p95: quantile(latencies, 0.95), others }
+}
+
+/** One round of one subject. */
+export async function measureSubject(subject, target, round, settings) {
+  const figures = {}
+  for (const kind of Object.keys(LOADS)) figures[kind] = await throughput(subject, target, kind, settings)
+  figures.built = await latency(subject, target, settings.requests, 'bulk0')
+  figures.fresh = await latency(subject, target, settings.requests, `fresh${round}-#`)
+  if (subject.circuits) figures.circuits = await circuits(subject, settings.circuits)
+  return figures
+}
