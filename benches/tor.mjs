@@ -7,7 +7,7 @@ import { residentBytes } from './lib/processes.mjs'
 import { buildPump, firstBytes, listening } from './lib/pump.mjs'
 import { buildBounds, handshakeMs, measureBounds, startForwarders } from './lib/tor/bounds.mjs'
 import { temporaryFolder } from './lib/tor/children.mjs'
-import { idleCircuits, onDisk, resident, residentAfter, startups } from './lib/tor/footprint.mjs'
+import { crowded, idleCircuits, onDisk, resident, residentAfter, startups } from './lib/tor/footprint.mjs'
 import { rowsOf } from './lib/tor/marks.mjs'
 import { measureSubject, pathsOf } from './lib/tor/measure.mjs'
 import { findTor, TorNetwork } from './lib/tor/network.mjs'
@@ -16,8 +16,8 @@ import { plot } from './lib/tor/plot.mjs'
 import { markdown } from './lib/tor/report.mjs'
 
 const SETTINGS = {
-  long: { rounds: 5, warm: 2, seconds: 6, requests: 60, circuits: 400, idle: 1000, starts: 5, loadBytes: 10e9 },
-  short: { rounds: 2, warm: 1, seconds: 3, requests: 30, circuits: 200, idle: 1000, starts: 2, loadBytes: 1e9 }
+  long: { rounds: 5, warm: 2, seconds: 6, requests: 60, circuits: 400, idle: 1000, starts: 5, loadBytes: 10e9, crowd: 10_000 },
+  short: { rounds: 2, warm: 1, seconds: 3, requests: 30, circuits: 200, idle: 1000, starts: 2, loadBytes: 1e9, crowd: 0 }
 }
 const SETTLE_MS = 3000
 const root = new URL('../', import.meta.url)
@@ -115,6 +115,7 @@ export async function tor({ short }) {
     await firstBytes({ proxy, target: server.port, count: 8, user: 'bulk#' })
   }
   const rounds = []
+  const failures = []
   for (let round = 0; round < settings.rounds; round++) {
     const figures = {}
     // Each round begins with another one, so that nobody always comes first.
@@ -122,7 +123,9 @@ export async function tor({ short }) {
     for (const at of names.keys()) {
       const name = names[(at + round) % names.length]
       tell(`round ${round + 1} of ${settings.rounds}: ${name}`)
-      figures[name] = await measureSubject(subjects[name], server.port, round, settings)
+      const measured = await measureSubject(subjects[name], server.port, round, settings)
+      figures[name] = measured.figures
+      for (const failure of measured.failures) failures.push(`round ${round + 1}, ${name}: ${failure}`)
     }
     rounds.push({ subjects: Object.fromEntries(names.map((name) => [name, figures[name]])), bounds: await measureBounds(chain, settings) })
   }
@@ -144,12 +147,17 @@ export async function tor({ short }) {
   const once = Object.fromEntries(
     ['kist', 'vanilla', 'ours'].map((name) => [name, { idle: idle[name], rss: rss[name], after: after[name], startup: startup[name] }])
   )
-  tell('ends')
   builder.end()
   await Promise.all([server.end(), chain.end(), kist.end(), vanilla.end(), ours.end()])
+  if (settings.crowd > 0) {
+    tell(`${settings.crowd} idle circuits in every relay`)
+    const fresh = await OurNetwork.start(folder, 'crowd')
+    once.ours.crowded = await crowded(fresh, settings.crowd)
+    await fresh.end()
+  }
 
   const rows = rowsOf({ rounds, once })
-  const figures = { versions, settings, handshakeMs: crypto, rows, once, disk: onDisk(), rounds }
+  const figures = { versions, settings, handshakeMs: crypto, rows, once, disk: onDisk(), failures, rounds }
   const text = markdown(figures)
   const svg = plot(rows, `AnonNet ${versions.anonnet} beside Tor ${versions.tor}, one machine, loopback`)
   return { figures, text, files: { 'tor.md': `${text}\n`, 'tor.svg': svg }, ok: rows.every((row) => row.held) }

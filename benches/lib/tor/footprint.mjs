@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync, realpathSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { quantile, residentBytes } from '../processes.mjs'
-import { throughput } from './measure.mjs'
+import { pathsOf, throughput } from './measure.mjs'
 
 const SETTLE_MS = 2000
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -31,6 +31,34 @@ export async function idleCircuits({ relays, client, build, drop, count, first =
   await drop()
   await sleep(SETTLE_MS)
   return { relays: growth.slice(0, -1), relay: median(growth.slice(0, -1)), client: growth.at(-1) }
+}
+
+/**
+ * Bytes for each idle circuit in a relay with `count` of them, on a network that has carried nothing. Each client process holds 1,000, one
+ * after another: what relays take of handshakes from one address prefix is limited, and stays as it is shipped.
+ */
+export async function crowded(network, count) {
+  const each = 1000
+  const paths = pathsOf(network.hops)
+  const builders = []
+  const build = async (number) => {
+    const builder = await network.builder()
+    builders.push(builder)
+    await builder.call('build', { paths, count: number, atOnce: 10, keep: true })
+  }
+  try {
+    await build(each / 2)
+    await sleep(SETTLE_MS)
+    const sizes = () => network.relays.map((child) => residentBytes(child.pid))
+    const before = sizes()
+    // Three relays carry each circuit.
+    const circuits = Math.ceil((count * network.relays.length) / 3 / each) * each
+    for (let built = 0; built < circuits; built += each) await build(each)
+    await sleep(SETTLE_MS)
+    return median(sizes().map((size, at) => size - before[at])) / ((circuits * 3) / network.relays.length)
+  } finally {
+    for (const builder of builders) builder.end()
+  }
 }
 
 /** Moves what is missing to `bytes` through a subject; resolves to the largest relay's size then. */

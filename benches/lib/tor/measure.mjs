@@ -7,6 +7,8 @@ const PARALLEL = 8
 const AT_ONCE = 20
 /** So that what is still under way ends before the next figure. */
 const PAUSE_MS = 400
+const ATTEMPTS = 3
+const RETRY_MS = 2000
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const eight = Array.from({ length: PARALLEL }, (_, at) => `bulk${at}`)
 
@@ -33,9 +35,10 @@ async function latency(subject, target, count, user) {
   return { p50: quantile(times, 0.5), p95: quantile(times, 0.95), others }
 }
 
-/** Every path of three of so many hops that begins with each in turn. */
+/** Every path of three different hops of so many. */
 export function pathsOf(hops) {
-  return hops.map((_, at) => [0, 1, 2].map((step) => hops[(at + step) % hops.length]))
+  const others = (path) => hops.filter((hop) => !path.includes(hop)).map((hop) => [...path, hop])
+  return hops.flatMap((guard) => others([guard])).flatMap(others)
 }
 
 /** Builds circuits, 20 at once; how many a second, and the CPU for each of all processes. */
@@ -49,12 +52,26 @@ async function circuits(subject, count) {
   return { perSecond: count / seconds, cpuMs: (cpu * 1000) / count, p50: quantile(latencies, 0.5), p95: quantile(latencies, 0.95), others }
 }
 
-/** One round of one subject. */
+/** Measures again what failed, and keeps what it failed with: one refused circuit does not end a long run, but it is told. */
+async function attempt(failures, work) {
+  for (let left = ATTEMPTS - 1; ; left--) {
+    try {
+      return await work()
+    } catch (error) {
+      failures.push(error.message)
+      if (left === 0) throw error
+      await sleep(RETRY_MS)
+    }
+  }
+}
+
+/** One round of one subject: its figures by name, and what had to be measured again. */
 export async function measureSubject(subject, target, round, settings) {
   const figures = {}
-  for (const kind of Object.keys(LOADS)) figures[kind] = await throughput(subject, target, kind, settings)
-  figures.built = await latency(subject, target, settings.requests, 'bulk0')
-  figures.fresh = await latency(subject, target, settings.requests, `fresh${round}-#`)
-  if (subject.circuits) figures.circuits = await circuits(subject, settings.circuits)
-  return figures
+  const failures = []
+  for (const kind of Object.keys(LOADS)) figures[kind] = await attempt(failures, () => throughput(subject, target, kind, settings))
+  figures.built = await attempt(failures, () => latency(subject, target, settings.requests, 'bulk0'))
+  figures.fresh = await attempt(failures, () => latency(subject, target, settings.requests, `fresh${round}.${failures.length}-#`))
+  if (subject.circuits) figures.circuits = await attempt(failures, () => circuits(subject, settings.circuits))
+  return { figures, failures }
 }

@@ -47,9 +47,9 @@ export class OurNetwork {
   #authorities = []
   #interval = listInterval()
 
-  static async start(parent) {
+  static async start(parent, name = 'ours') {
     const network = new OurNetwork()
-    network.#folder = join(parent, 'ours')
+    network.#folder = join(parent, name)
     mkdirSync(network.#folder, { mode: 0o700 })
     await network.#start()
     return network

@@ -12,10 +12,11 @@ const digits = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toP
 const better = (row, ratio) => Math.max(0.01, row.less ? 1 / Math.max(ratio, 0.001) : ratio)
 
 /** The SVG of a run's rows. */
-export function plot(rows, title) {
+export function plot(all, title) {
+  const rows = all.filter((row) => Number.isFinite(row.ratio))
   const height = MARGIN.top + rows.length * ROW_HEIGHT + MARGIN.bottom
-  const all = rows.flatMap((row) => [row.ratio, ...row.ratios].map((ratio) => better(row, ratio)))
-  const x = scaleLog([Math.min(0.1, ...all), Math.max(10, ...all)], [MARGIN.left, WIDTH - MARGIN.right]).nice()
+  const ratios = rows.flatMap((row) => [row.ratio, ...row.ratios].map((ratio) => better(row, ratio)))
+  const x = scaleLog([Math.min(0.1, ...ratios), Math.max(10, ...ratios)], [MARGIN.left, WIDTH - MARGIN.right]).nice()
   const y = scalePoint(
     rows.map((row) => row.name),
     [MARGIN.top, height - MARGIN.bottom]

@@ -15,7 +15,7 @@ function tableRow(row) {
     row.name,
     row.unit,
     digits(row.stock),
-    `${digits(row.best)} (${NAMES[row.bestName]})`,
+    Number.isFinite(row.best) ? `${digits(row.best)} (${NAMES[row.bestName]})` : '-',
     digits(row.ours),
     `${digits(row.ratio)}${spread}`,
     row.mark,
@@ -82,7 +82,7 @@ function roundRows({ rounds }) {
 
 /** The Markdown of a whole run. */
 export function markdown(all) {
-  const { versions, rows, rounds, once, disk, handshakeMs } = all
+  const { versions, rows, rounds, once, disk, failures, handshakeMs } = all
   const missed = rows.filter((row) => !row.held)
   const cpuMs = median(rounds.map((round) => round.subjects.ours.circuits.cpuMs))
   const disturbed = rows.filter((row) => row.disturbed > 0)
@@ -97,8 +97,9 @@ export function markdown(all) {
     '',
     missed.length === 0
       ? 'Every mark is held.'
-      : `Not held: ${missed.map((row) => `${row.name} (${digits(row.ours)} ${row.unit}, ${digits(row.ratio)} times Tor's best; ${row.mark})`).join('; ')}.`,
+      : `Not held: ${missed.map((row) => `${row.name} (${digits(row.ours)} ${row.unit}${Number.isFinite(row.ratio) ? `, ${digits(row.ratio)} times Tor's best` : ''}; ${row.mark})`).join('; ')}.`,
     ...disturbedText(disturbed, rounds.length),
+    ...(failures.length === 0 ? [] : [`Measured again: ${failures.join('; ')}.`]),
     '',
     ...boundRows(all),
     '',
