@@ -10,18 +10,25 @@ const PAUSE_MS = 400
 const ATTEMPTS = 3
 const RETRY_MS = 2000
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
-const eight = Array.from({ length: PARALLEL }, (_, at) => `bulk${at}`)
+const eight = Array.from({ length: PARALLEL }, (_, at) => String(at))
+let runs = 0
 
 const LOADS = {
-  down: { way: 'down', users: ['bulk0'] },
-  up: { way: 'up', users: ['bulk0'] },
-  eight: { way: 'down', users: eight },
-  eightOnOne: { way: 'down', users: eight.map(() => 'bulk0') }
+  down: { way: 'down', streams: ['0'] },
+  up: { way: 'up', streams: ['0'] },
+  eight: { way: 'down', streams: eight },
+  eightOnOne: { way: 'down', streams: eight.map(() => '0') }
 }
 
-/** Moves bytes through a subject; MB/s, and CPU seconds a GB of all its processes. */
+/**
+ * Moves bytes through a subject; MB/s, and CPU seconds a GB of all its processes. Each run has circuits of its own: one whose streams were
+ * broken off in the middle, as the streams of a load are, may stand still for seconds in Tor.
+ */
 export async function throughput(subject, target, kind, { warm, seconds }) {
-  const run = await load({ ...LOADS[kind], proxy: subject.proxy, target, warm, seconds, sample: sampler(subject.processes) })
+  const { way, streams } = LOADS[kind]
+  runs += 1
+  const users = streams.map((stream) => `load${runs}-${stream}`)
+  const run = await load({ proxy: subject.proxy, target, way, users, warm, seconds, sample: sampler(subject.processes) })
   const { cpu, others } = between(run.before, run.after)
   await sleep(PAUSE_MS)
   return { megabytesPerSecond: run.bytes / 1e6 / run.seconds, cpuPerGigabyte: cpu / (run.bytes / 1e9), bytes: run.bytes, others }
@@ -70,7 +77,8 @@ export async function measureSubject(subject, target, round, settings) {
   const figures = {}
   const failures = []
   for (const kind of Object.keys(LOADS)) figures[kind] = await attempt(failures, () => throughput(subject, target, kind, settings))
-  figures.built = await attempt(failures, () => latency(subject, target, settings.requests, 'bulk0'))
+  await attempt(failures, () => latency(subject, target, 1, `built${round}`))
+  figures.built = await attempt(failures, () => latency(subject, target, settings.requests, `built${round}`))
   figures.fresh = await attempt(failures, () => latency(subject, target, settings.requests, `fresh${round}.${failures.length}-#`))
   if (subject.circuits) figures.circuits = await attempt(failures, () => circuits(subject, settings.circuits))
   return { figures, failures }
