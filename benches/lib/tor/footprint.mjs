@@ -2,12 +2,11 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, realpathSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { quantile, residentBytes } from '../processes.mjs'
+import { median, residentBytes } from '../processes.mjs'
 import { pathsOf, throughput } from './measure.mjs'
 
 const SETTLE_MS = 2000
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
-const median = (values) => quantile(values, 0.5)
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** Resident bytes now: the median relay, the largest one, the client. */

@@ -1,5 +1,5 @@
 // The rows of the comparison: where each figure comes from, and the mark that ours has to reach.
-import { quantile } from '../processes.mjs'
+import { median } from '../processes.mjs'
 
 /** Rounds in which others took more than this share of the machine are disturbed. */
 export const OTHERS_MAX = 0.1
@@ -7,7 +7,6 @@ const KIB = 1024
 const PLAIN = ['kist', 'vanilla']
 const CONFLUX = ['kist-conflux', 'vanilla-conflux']
 const TOR = [...PLAIN, ...CONFLUX]
-const median = (values) => quantile(values, 0.5)
 
 /** Figures of the rounds. `times`: ours over Tor's best at least (at most, when less is better); `value`: an absolute mark. */
 const ROUND_ROWS = [

@@ -1,8 +1,7 @@
 // The comparison as text: what is said, and the table in Markdown.
-import { quantile } from '../processes.mjs'
+import { median } from '../processes.mjs'
 import { OTHERS_MAX } from './marks.mjs'
 
-const median = (values) => quantile(values, 0.5)
 const digits = (value) =>
   Number.isFinite(value) ? (Math.abs(value) >= 100 ? value.toFixed(0) : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2)) : '-'
 const percent = (value) => `${(value * 100).toFixed(0)} %`
