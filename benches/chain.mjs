@@ -111,7 +111,11 @@ function text(all) {
     `where the rest goes: ${fixed(one - bareCpu, 2)} s/GB for the exit's and the proxy's TCP sockets (a copy into and out of the kernel each), the copies between them and the circuit, streams and credit, and four processes instead of one`,
     `circuits: ${fixed(circuits.perSecondAt20, 0)} a second at 20 at once, ${fixed(circuits.cpuMsEach, 2)} ms of CPU each over all four processes; ` +
       `at 20: p50 ${fixed(circuits.latencyMsAt20.p50)} ms, p95 ${fixed(circuits.latencyMsAt20.p95)} ms; alone: p50 ${fixed(circuits.latencyMsAlone.p50)} ms, p95 ${fixed(circuits.latencyMsAlone.p95)} ms`,
-    `memory when started (RSS, MB): ${Object.entries(memory.startedBytes).map(([name, value]) => `${name} ${fixed(value / MB)}`).join(', ')}`,
-    `memory per idle circuit at 1,000 (bytes of RSS): ${Object.entries(memory.perIdleCircuitBytes).map(([name, value]) => `${name} ${fixed(value, 0)}`).join(', ')}`
+    `memory when started (RSS, MB): ${Object.entries(memory.startedBytes)
+      .map(([name, value]) => `${name} ${fixed(value / MB)}`)
+      .join(', ')}`,
+    `memory per idle circuit at 1,000 (bytes of RSS): ${Object.entries(memory.perIdleCircuitBytes)
+      .map(([name, value]) => `${name} ${fixed(value, 0)}`)
+      .join(', ')}`
   ].join('\n')
 }

@@ -35,14 +35,15 @@ const commands = {
   async proxy() {
     return (await operation((op) => node.listenProxy(op, '127.0.0.1:0'))).text
   },
-  /** Builds `count` circuits, `atOnce` at a time; their latencies in ms. */
-  async build({ path, count, atOnce, keep }) {
-    const hops = path.map(hop)
+  /** Builds `count` circuits along one path, or several in turn, `atOnce` at a time; their latencies in ms. */
+  async build({ path, paths = [path], count, atOnce, keep }) {
+    const ways = paths.map((way) => way.map(hop))
     const latencies = []
     let left = count
     const began = performance.now()
     const worker = async () => {
-      while (left-- > 0) {
+      while (left > 0) {
+        const hops = ways[left-- % ways.length]
         const from = performance.now()
         const { number } = await operation((op) => node.buildCircuit(op, hops, 20_000))
         latencies.push(performance.now() - from)
@@ -62,7 +63,7 @@ const commands = {
   relays({ relays }) {
     node.setKnownRelays(relays.map(({ nodeId, address }) => ({ nodeId, address })))
     return null
-  },
+  }
 }
 
 process.on('message', async ({ id, command, args }) => {

@@ -67,16 +67,21 @@ export async function startChain() {
     exitPolicy: ['accept *:*'],
     allowPrivate: true,
     // One client builds every circuit here: the limits on prefixes are not what is measured.
-    handshakesPerPrefix: { rate: 1e6, burst: 1_000_000 },
+    handshakesPerPrefix: { rate: 1e6, burst: 1_000_000 }
   })
-  const relays = [1, 2, 3].map((number) => new Child(['guard', 'middle', 'exit'][number - 1], './node-process.mjs', [JSON.stringify(options(number))]))
+  const relays = [1, 2, 3].map(
+    (number) => new Child(['guard', 'middle', 'exit'][number - 1], './node-process.mjs', [JSON.stringify(options(number))])
+  )
   const client = new Child('client', './node-process.mjs', [JSON.stringify({})])
   const all = [client, ...relays]
   try {
     const path = await Promise.all(relays.map((relay) => relay.ready))
     await client.ready
     await Promise.all(all.map((child) => child.call('relays', { relays: path })))
-    return { client, relays, all, path, end: () => all.forEach((child) => child.end()) }
+    const end = () => {
+      for (const child of all) child.end()
+    }
+    return { client, relays, all, path, end }
   } catch (error) {
     for (const child of all) child.end()
     throw error
@@ -97,4 +102,11 @@ export async function measured(children, work) {
 export function quantile(values, q) {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))]
+}
+
+/** The value in the middle; of an even count, between the two that are. */
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b)
+  const half = sorted.length / 2
+  return (sorted[Math.ceil(half) - 1] + sorted[Math.floor(half)]) / 2
 }

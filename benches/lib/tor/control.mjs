@@ -1,0 +1,107 @@
+// Tor's control port: commands are answered in order, events come between the answers.
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+export class TorControl {
+  #socket
+  #answers = []
+  #lines = []
+  #data = false
+  #circuits = new Map()
+
+  /** Connects to the node whose data are in `folder`. */
+  static async open(folder) {
+    const control = new TorControl()
+    control.#socket = connect(join(folder, 'control'))
+    await once(control.#socket, 'connect')
+    control.#socket.on('error', () => undefined)
+    createInterface(control.#socket).on('line', (line) => control.#line(line))
+    control.#socket.on('close', () => {
+      for (const { reject } of control.#answers.splice(0)) reject(new Error('tor closed its control port'))
+    })
+    await control.ask(`AUTHENTICATE ${readFileSync(join(folder, 'control_auth_cookie')).toString('hex')}`)
+    return control
+  }
+
+  #line(line) {
+    if (this.#data) {
+      if (line === '.') this.#data = false
+      else this.#lines.push(line)
+      return
+    }
+    if (line.startsWith('650')) return this.#event(line)
+    if (line[3] === '+') this.#data = true
+    this.#lines.push(line)
+    if (line[3] !== ' ') return
+    const lines = this.#lines.splice(0)
+    const { resolve, reject, command } = this.#answers.shift()
+    if (line.startsWith('250')) resolve(lines)
+    else reject(new Error(`tor answered ${command.split(' ')[0]} with ${line}`))
+  }
+
+  #event(line) {
+    const [, , id, state] = line.split(' ')
+    const waiting = this.#circuits.get(id)
+    if (!waiting || (state !== 'BUILT' && state !== 'FAILED' && state !== 'CLOSED')) return
+    this.#circuits.delete(id)
+    if (state === 'BUILT') waiting.resolve(id)
+    else waiting.reject(new Error(`circuit: ${line}`))
+  }
+
+  /** Resolves to the lines of the answer. */
+  ask(command) {
+    return new Promise((resolve, reject) => {
+      this.#answers.push({ resolve, reject, command })
+      this.#socket.write(`${command}\r\n`)
+    })
+  }
+
+  /** The flags of every relay in the consensus, by nickname. */
+  async relays() {
+    const lines = await this.ask('GETINFO ns/all')
+    const found = new Map()
+    let name
+    for (const line of lines) {
+      const [kind, ...words] = line.split(' ')
+      if (kind === 'r') name = words[0]
+      else if (kind === 's') found.set(name, words)
+    }
+    return found
+  }
+
+  /** Builds `count` circuits along `paths` (fingerprints) in turn, `atOnce` at a time; resolves to how long it took, and their numbers. */
+  async build({ paths, count, atOnce, keep }) {
+    await this.ask('SETEVENTS CIRC')
+    const circuits = []
+    const latencies = []
+    let next = 0
+    const worker = async () => {
+      while (next < count) {
+        const path = paths[next++ % paths.length]
+        const from = performance.now()
+        const [answer] = await this.ask(`EXTENDCIRCUIT 0 ${path.join()}`)
+        const id = answer.split(' ')[2]
+        await new Promise((resolve, reject) => this.#circuits.set(id, { resolve, reject }))
+        latencies.push(performance.now() - from)
+        if (keep) circuits.push(id)
+        else this.ask(`CLOSECIRCUIT ${id}`).catch(() => undefined)
+      }
+    }
+    const began = performance.now()
+    await Promise.all(Array.from({ length: atOnce }, worker))
+    const seconds = (performance.now() - began) / 1000
+    await this.ask('SETEVENTS')
+    return { seconds, latencies, circuits }
+  }
+
+  async drop(circuits) {
+    await Promise.all(circuits.map((id) => this.ask(`CLOSECIRCUIT ${id}`).catch(() => undefined)))
+  }
+
+  close() {
+    this.#socket.destroy()
+  }
+}
