@@ -28,9 +28,18 @@ const own = [
   ['Node', /node::|v8::|uv_|napi/]
 ]
 const copies = /^(__)?mem(move|cpy|set|cmp)|^memmove|_chk_fail/
-const allocator = /^_?_?(libc_)?(int_)?(malloc|free|realloc|calloc|memalign)|^(sysmalloc|unlink_chunk|heap_trim|systrim|cfree)|tcache|^_int_/
+const allocator =
+  /^_?_?(libc_)?(int_)?(malloc|free|realloc|calloc|memalign)|^(sysmalloc|unlink_chunk|heap_trim|systrim|cfree)|tcache|^_int_/
 
-export const groups = [...own.slice(0, 3).map(([name]) => name), 'copies', 'allocator', ...own.slice(3).map(([name]) => name), ...kernel.map(([name]) => name), 'kernel: other', 'other']
+export const groups = [
+  ...own.slice(0, 3).map(([name]) => name),
+  'copies',
+  'allocator',
+  ...own.slice(3).map(([name]) => name),
+  ...kernel.map(([name]) => name),
+  'kernel: other',
+  'other'
+]
 
 function groupOf(frames) {
   const leaf = frames.at(-1)
@@ -72,7 +81,19 @@ function tables(folded) {
 }
 
 async function record(children, data, work) {
-  const args = ['record', '-q', '-e', 'cpu-clock', '-F', String(HERTZ), '-g', '-o', data, '-p', children.map((child) => child.pid).join(',')]
+  const args = [
+    'record',
+    '-q',
+    '-e',
+    'cpu-clock',
+    '-F',
+    String(HERTZ),
+    '-g',
+    '-o',
+    data,
+    '-p',
+    children.map((child) => child.pid).join(',')
+  ]
   const perf = spawn('perf', args, { stdio: ['ignore', 'ignore', 'inherit'] })
   const ended = once(perf, 'exit')
   await sleep(700)
@@ -95,7 +116,9 @@ export async function profileCpu(children, seconds, load) {
   const found = {}
   for (const { name, pid } of children) {
     const script = join(folder, `${name}.perf`)
-    const text = output('perf', ['script', '-i', data, '--pid', String(pid), '-F', 'comm,pid,tid,time,event,ip,sym,dso'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const text = output('perf', ['script', '-i', data, '--pid', String(pid), '-F', 'comm,pid,tid,time,event,ip,sym,dso'], {
+      stdio: ['ignore', 'pipe', 'ignore']
+    })
     if (!text) fail('`perf script` could not read what `perf record` wrote.')
     writeFileSync(script, text)
     const [folded, svg] = ['folded', 'svg'].map((end) => join(results, `flame-${name}.${end}`))

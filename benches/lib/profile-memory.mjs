@@ -71,7 +71,13 @@ export async function profileMemory(port, most = 10_000) {
         // The first client has a thousand of them at most.
         const circuits = name === 'client' ? Math.min(count, PER_CLIENT) : count
         const each = (value, from) => (value === undefined ? undefined : (value - from) / circuits)
-        return { name, rss, rssEach: each(rss, before[at].rss), bytesEach: each(bytes, before[at].bytes), blocksEach: each(blocks, before[at].blocks) }
+        return {
+          name,
+          rss,
+          rssEach: each(rss, before[at].rss),
+          bytesEach: each(bytes, before[at].bytes),
+          blocksEach: each(blocks, before[at].blocks)
+        }
       })
       steps.push({ count, processes })
     }

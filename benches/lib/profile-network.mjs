@@ -34,13 +34,21 @@ async function systemCalls(children, load) {
   const events = ['raw_syscalls:sys_enter', ...CALLS.map((name) => `syscalls:sys_enter_${name}`), 'page-faults', 'context-switches']
   if (output('perf', ['stat', '-e', events.join(','), 'true'], { stdio: 'ignore' }) === undefined) return undefined
   step('counting system calls')
-  const said = await observe(children, 'perf', ({ pid }) => ['stat', '-x', ',', '-e', events.join(','), '-p', String(pid)], () => load(COUNTED))
+  const said = await observe(
+    children,
+    'perf',
+    ({ pid }) => ['stat', '-x', ',', '-e', events.join(','), '-p', String(pid)],
+    () => load(COUNTED)
+  )
   const counts = (text) =>
     text
       .split('\n')
       .map((line) => line.split(','))
       .filter((fields) => fields.length > 2)
-      .map(([count, , event]) => [event.replace(/^.*sys_enter_/, '').replace('raw_syscalls:sys_enter', 'all'), Number(count) / (COUNTED / 1e6)])
+      .map(([count, , event]) => [
+        event.replace(/^.*sys_enter_/, '').replace('raw_syscalls:sys_enter', 'all'),
+        Number(count) / (COUNTED / 1e6)
+      ])
   return Object.fromEntries(children.map(({ name }, at) => [name, Object.fromEntries(counts(said[at]))]))
 }
 
@@ -85,7 +93,20 @@ async function datagrams(children, load) {
   if (output('strace', ['-V']) === undefined) return { missing: 'there is no `strace`: get it with `apt install strace`' }
   step('tracing datagrams')
   const file = (name) => join(folder, `strace.${name}`)
-  const args = ({ name, pid }) => ['-f', '-q', '-e', 'trace=sendmsg,recvmmsg', '-e', 'abbrev=none', '-s', '0', '-o', file(name), '-p', String(pid)]
+  const args = ({ name, pid }) => [
+    '-f',
+    '-q',
+    '-e',
+    'trace=sendmsg,recvmmsg',
+    '-e',
+    'abbrev=none',
+    '-s',
+    '0',
+    '-o',
+    file(name),
+    '-p',
+    String(pid)
+  ]
   await observe(children, 'strace', args, () => load(TRACED))
   return Object.fromEntries(children.map(({ name }) => [name, traced(file(name))]))
 }
@@ -114,7 +135,15 @@ export async function profileNetwork(children, load) {
   const receives = Object.fromEntries(
     children.map(({ name }) => {
       const { calls: count, empty, messages, bytes } = found[name].receives
-      return [name, { callsPerMegabyte: count / megabytes, emptyShare: empty / count, messagesPerCall: messages / (count - empty), bytesPerMessage: bytes / messages }]
+      return [
+        name,
+        {
+          callsPerMegabyte: count / megabytes,
+          emptyShare: empty / count,
+          messagesPerCall: messages / (count - empty),
+          bytesPerMessage: bytes / messages
+        }
+      ]
     })
   )
   return { calls, links, receives }

@@ -5,7 +5,11 @@ import { groups } from './profile-cpu.mjs'
 const fixed = (value, digits = 1) => (value === undefined || Number.isNaN(value) ? '-' : value.toFixed(digits))
 const percent = (share) => (share === undefined ? '-' : `${(share * 100).toFixed(1)} %`)
 const table = (head, rows) => [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`)
-const escaped = (symbol) => `\`${symbol.replace(/_(avx|sse|gfni|vaes|vpclmul|pclmul)[\w]*_version/, '').replaceAll('|', '\\|').slice(0, 90)}\``
+const escaped = (symbol) =>
+  `\`${symbol
+    .replace(/_(avx|sse|gfni|vaes|vpclmul|pclmul)[\w]*_version/, '')
+    .replaceAll('|', '\\|')
+    .slice(0, 90)}\``
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1]
 
 function cpuPart({ cpu, wanted }) {
@@ -34,7 +38,9 @@ function cpuPart({ cpu, wanted }) {
         })
       ),
       '',
-      `Who copies: ${of(name).copiers.map(([symbol, value]) => `${escaped(symbol)} ${percent(value)}`).join(', ')}.`,
+      `Who copies: ${of(name)
+        .copiers.map(([symbol, value]) => `${escaped(symbol)} ${percent(value)}`)
+        .join(', ')}.`,
       ''
     )
   }
@@ -100,10 +106,34 @@ function memoryPart({ memory, wanted }) {
     ''
   ]
   if (memory.counted) {
-    lines.push('Allocated (counted):', '', ...table(head, wanted.map((name) => row(name, 'bytesEach', 0))), '')
-    lines.push('Blocks:', '', ...table(head, wanted.map((name) => row(name, 'blocksEach', 1))), '')
+    lines.push(
+      'Allocated (counted):',
+      '',
+      ...table(
+        head,
+        wanted.map((name) => row(name, 'bytesEach', 0))
+      ),
+      ''
+    )
+    lines.push(
+      'Blocks:',
+      '',
+      ...table(
+        head,
+        wanted.map((name) => row(name, 'blocksEach', 1))
+      ),
+      ''
+    )
   } else lines.push('Allocations not counted: that needs glibc and a C compiler (`apt install build-essential`).', '')
-  lines.push('Resident set:', '', ...table(head, wanted.map((name) => row(name, 'rssEach', 0))), '')
+  lines.push(
+    'Resident set:',
+    '',
+    ...table(
+      head,
+      wanted.map((name) => row(name, 'rssEach', 0))
+    ),
+    ''
+  )
   lines.push(
     ...table(
       ['RSS, MB', 'one circuit', ...head.slice(1)],
