@@ -104,7 +104,9 @@ function startFor(draft: Draft, request: PoolRequest, beside: readonly (CircuitP
     ports: request.kind === 'exit' ? portsOfGroup(draft, request) : undefined,
     avoid: avoidList(draft, request, [suspect?.path, ...beside])
   }
-  draft.startBuild(path, buildTimeoutMs(draft), { group: request.group, hedgeMs: draft.nowMs + hedgeDelayMs(draft) })
+  // Who is on a suspect circuit has waited already, and more relays than that one may be gone: two ways at once, as soon as the first one's is known.
+  const delayMs = suspect !== undefined && beside.length === 0 ? 1 : hedgeDelayMs(draft)
+  draft.startBuild(path, buildTimeoutMs(draft), { group: request.group, hedgeMs: draft.nowMs + delayMs })
 }
 
 /** The ports that others of the same group wait for: an exit that takes them too saves a circuit. */
