@@ -256,21 +256,10 @@ async fn attack_10_a_next_hop_that_takes_nothing_does_not_make_a_relay_keep_circ
     let guard = net.relay(1);
     let client = net.client(1);
     let liar = net.liar(2, |ring, id, _, mut send, mut recv| async move {
-        let request = read_create(&mut recv).await;
-        let (_, reply) = anonnet_relay::handshake(&mut rng(1), &id, &ring, unix_seconds(), &request).unwrap();
-        send.write_all(&created(&reply)).await.unwrap();
+        answer_create(&ring, &id, &mut send, &mut recv).await;
         std::future::pending::<()>().await;
     });
-    let circuit = client
-        .build_path(vec![guard.hop(), liar.hop()], Duration::from_secs(9))
-        .await
-        .unwrap();
-    let mut streams = Vec::new();
-    for _ in 0..8 {
-        let stream = soon(circuit.handle.clone().connect("name.test", 80)).await.unwrap();
-        write_all(&stream, &[7; 60_000]).await.unwrap();
-        streams.push(stream);
-    }
+    let (circuit, streams) = flooded(&client, &guard, &liar).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let forwarded = guard.stats().bytes_forwarded;
     assert!(

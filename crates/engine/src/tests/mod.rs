@@ -364,3 +364,27 @@ async fn read_create(recv: &mut MemRecv) -> Vec<u8> {
         }
     }
 }
+
+/// Answers the CREATE that comes on a circuit's stream, as an honest relay does.
+async fn answer_create(ring: &CircuitKeyRing, id: &NodeId, send: &mut MemSend, recv: &mut MemRecv) {
+    let request = read_create(recv).await;
+    let (_, reply) = anonnet_relay::handshake(&mut rng(1), id, ring, unix_seconds(), &request).unwrap();
+    let mut cells = Vec::new();
+    write_fragments(Command::Created, &reply, &mut cells).unwrap();
+    send.write_all(&cells).await.unwrap();
+}
+
+/// A circuit whose streams have more to send than a next relay that takes nothing lets go on.
+async fn flooded(client: &Client, guard: &Relay, next: &Liar) -> (Circuit, Vec<StreamHandle>) {
+    let circuit = client
+        .build_path(vec![guard.hop(), next.hop()], Duration::from_secs(9))
+        .await
+        .unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let stream = soon(circuit.handle.clone().connect("name.test", 80)).await.unwrap();
+        write_all(&stream, &[7; 60_000]).await.unwrap();
+        streams.push(stream);
+    }
+    (circuit, streams)
+}

@@ -254,11 +254,7 @@ async fn neither_socks_nor_http_is_closed_without_a_word() {
 /// A relay that makes circuits and then says nothing.
 fn silent(net: &Net, number: u8) -> Liar {
     net.liar(number, |ring, id, _, mut send, mut recv| async move {
-        let request = read_create(&mut recv).await;
-        let (_, reply) = anonnet_relay::handshake(&mut rng(1), &id, &ring, unix_seconds(), &request).unwrap();
-        let mut cells = Vec::new();
-        write_fragments(Command::Created, &reply, &mut cells).unwrap();
-        send.write_all(&cells).await.unwrap();
+        answer_create(&ring, &id, &mut send, &mut recv).await;
         while recv.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {}
     })
 }

@@ -30,29 +30,16 @@ impl Relay {
 /// A relay that makes circuits, and then takes nothing of what comes on them.
 fn deaf(net: &Net, number: u8) -> Liar {
     net.liar(number, |ring, id, _, mut send, mut recv| async move {
-        let request = read_create(&mut recv).await;
-        let (_, reply) = anonnet_relay::handshake(&mut rng(1), &id, &ring, unix_seconds(), &request).unwrap();
-        let mut cells = Vec::new();
-        write_fragments(Command::Created, &reply, &mut cells).unwrap();
-        send.write_all(&cells).await.unwrap();
+        answer_create(&ring, &id, &mut send, &mut recv).await;
         std::future::pending::<()>().await;
     })
 }
 
 /// A circuit whose relay is paused, since the next one takes nothing.
 async fn stuck(client: &Client, guard: &Relay, deaf: &Liar) -> (Circuit, Vec<StreamHandle>) {
-    let circuit = client
-        .build_path(vec![guard.hop(), deaf.hop()], Duration::from_secs(9))
-        .await
-        .unwrap();
-    let mut streams = Vec::new();
-    for _ in 0..8 {
-        let stream = soon(circuit.handle.clone().connect("name.test", 80)).await.unwrap();
-        write_all(&stream, &[7; 60_000]).await.unwrap();
-        streams.push(stream);
-    }
+    let stuck = flooded(client, guard, deaf).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    (circuit, streams)
+    stuck
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,11 +95,7 @@ async fn what_a_blocked_direction_holds_is_given_back_when_it_goes_on() {
     let lazy = net.liar(3, move |ring, id, _, mut send, mut recv| {
         let mut opened = opened.clone();
         async move {
-            let request = read_create(&mut recv).await;
-            let (_, reply) = anonnet_relay::handshake(&mut rng(1), &id, &ring, unix_seconds(), &request).unwrap();
-            let mut cells = Vec::new();
-            write_fragments(Command::Created, &reply, &mut cells).unwrap();
-            send.write_all(&cells).await.unwrap();
+            answer_create(&ring, &id, &mut send, &mut recv).await;
             opened.wait_for(|open| *open).await.unwrap();
             while recv.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {}
         }
@@ -140,11 +123,7 @@ async fn nothing_is_left_of_a_paused_circuit_whoever_ends_it() {
         let next = net.liar(2, move |ring, id, _, mut send, mut recv| {
             let mut ends = ends.clone();
             async move {
-                let request = read_create(&mut recv).await;
-                let (_, reply) = anonnet_relay::handshake(&mut rng(1), &id, &ring, unix_seconds(), &request).unwrap();
-                let mut cells = Vec::new();
-                write_fragments(Command::Created, &reply, &mut cells).unwrap();
-                send.write_all(&cells).await.unwrap();
+                answer_create(&ring, &id, &mut send, &mut recv).await;
                 ends.wait_for(|end| *end).await.unwrap();
             }
         });
