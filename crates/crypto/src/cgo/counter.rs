@@ -8,8 +8,8 @@
 //! has them. Checked against the `aes` crate by the tests.
 
 use core::arch::x86_64::{
-    __m128i, __m512i, _mm_aeskeygenassist_si128, _mm_shuffle_epi32, _mm_slli_si128, _mm_xor_si128, _mm512_add_epi64,
-    _mm512_aesenc_epi128, _mm512_aesenclast_epi128, _mm512_set_epi64, _mm512_xor_si512,
+    __m128i, __m512i, _mm_aeskeygenassist_si128, _mm_shuffle_epi32, _mm_slli_si128, _mm_xor_si128, _mm512_add_epi64, _mm512_aesenc_epi128,
+    _mm512_aesenclast_epi128, _mm512_set_epi64, _mm512_xor_si512,
 };
 use multiversion::multiversion;
 use multiversion::target::match_target;
@@ -69,7 +69,9 @@ mod plain {
         let [low, high] = key.0[0];
         let cipher = Aes128Enc::new(&Array(((u128::from(high) << 64) | u128::from(low)).to_le_bytes()));
         let pieces = (0..).zip(body.chunks_mut(16));
-        let after = next.into_iter().flat_map(|next| (u128::from(next_first)..).zip(next.chunks_mut(16)));
+        let after = next
+            .into_iter()
+            .flat_map(|next| (u128::from(next_first)..).zip(next.chunks_mut(16)));
         for (count, piece) in pieces.chain(after) {
             xor_onto(piece, &encrypt_block(&cipher, (u128::from_be_bytes(*iv) | count).to_be_bytes()));
         }
@@ -235,8 +237,12 @@ mod tests {
     #[test]
     fn round_keys_are_those_of_the_standard() {
         // FIPS 197, appendix A.1.
-        let key = [0x2b, 0x7e, 0x15, 0x16, 0x28, 0xae, 0xd2, 0xa6, 0xab, 0xf7, 0x15, 0x88, 0x09, 0xcf, 0x4f, 0x3c];
-        let last = [0xd0, 0x14, 0xf9, 0xa8, 0xc9, 0xee, 0x25, 0x89, 0xe1, 0x3f, 0x0c, 0xc8, 0xb6, 0x63, 0x0c, 0xa6];
+        let key = [
+            0x2b, 0x7e, 0x15, 0x16, 0x28, 0xae, 0xd2, 0xa6, 0xab, 0xf7, 0x15, 0x88, 0x09, 0xcf, 0x4f, 0x3c,
+        ];
+        let last = [
+            0xd0, 0x14, 0xf9, 0xa8, 0xc9, 0xee, 0x25, 0x89, 0xe1, 0x3f, 0x0c, 0xc8, 0xb6, 0x63, 0x0c, 0xa6,
+        ];
         if wide::available() {
             let [low, high] = expand(&key).0[10];
             assert_eq!(((u128::from(high) << 64) | u128::from(low)).to_le_bytes(), last);

@@ -65,13 +65,21 @@ impl HashKeys {
     /// Other keys over these.
     pub(super) fn renew(&mut self, ku: &[u8; 16], u: &[u8; 16], k: &[u8; 16]) {
         match self {
-            Self::Portable { ku: old_ku, u: old_u, k: old_k } => {
+            Self::Portable {
+                ku: old_ku,
+                u: old_u,
+                k: old_k,
+            } => {
                 overwrite(old_ku, Polyval::new(&Array(*ku)));
                 overwrite(old_u, Polyval::new(&Array(*u)));
                 overwrite(old_k, Aes128Enc::new(&Array(*k)));
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Wide { ku: old_ku, u: old_u, k: old_k } => {
+            Self::Wide {
+                ku: old_ku,
+                u: old_u,
+                k: old_k,
+            } => {
                 overwrite(old_ku, wide::expand(ku));
                 **old_u = *u;
                 overwrite(old_k, counter::expand(k));
@@ -154,7 +162,10 @@ mod tests {
         let expected = plain(&ku, &tag, command, &body);
         let mut renewed = [HashKeys::new(&u, &ku, &u), HashKeys::portable(&u, &ku, &u)];
         renewed.iter_mut().for_each(|keys| keys.renew(&ku, &u, &u));
-        for keys in [HashKeys::new(&ku, &u, &u), HashKeys::portable(&ku, &u, &u)].into_iter().chain(renewed) {
+        for keys in [HashKeys::new(&ku, &u, &u), HashKeys::portable(&ku, &u, &u)]
+            .into_iter()
+            .chain(renewed)
+        {
             assert_eq!(keys.cell(&tag, command, &body), expected, "{N}");
             let mut hash = Polyval::new(&Array(u));
             hash.update(&[Array(tag)]);

@@ -10,6 +10,7 @@ mod settings;
 mod socket;
 mod streams;
 mod tls;
+mod udp;
 
 #[cfg(test)]
 mod tests;

@@ -12,8 +12,12 @@ use crate::{
     random,
 };
 
-/// Packets a peer may receive before it must acknowledge: acknowledgements are as large as data where packets are padded.
+/// Packets a peer may receive before it must acknowledge.
 const ACK_THRESHOLD: u32 = 20;
+
+/// As [`ACK_THRESHOLD`] between a client and its guard: there an acknowledgement alone is a whole packet, which quinn reads to its end byte by
+/// byte. A start waits [`ACK_DELAY`] once.
+const CLIENT_ACK_THRESHOLD: u32 = 40;
 
 /// The longest an acknowledgement may wait for that many packets.
 const ACK_DELAY: Duration = Duration::from_millis(5);
@@ -89,10 +93,15 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
     congestion.initial_window(FIRST_WINDOW);
     config.congestion_controller_factory(Arc::new(congestion));
     let mut acks = AckFrequencyConfig::default();
-    acks.ack_eliciting_threshold(ACK_THRESHOLD.into()).max_ack_delay(Some(ACK_DELAY));
+    let threshold = match end {
+        End::ClientDial | End::ClientAccept => CLIENT_ACK_THRESHOLD,
+        End::NodeDial | End::NodeAccept => ACK_THRESHOLD,
+    };
+    acks.ack_eliciting_threshold(threshold.into()).max_ack_delay(Some(ACK_DELAY));
     config.ack_frequency_config(Some(acks));
     match end {
         End::ClientDial | End::ClientAccept => {
+            // Not even in steps: quinn does not pad the packets with which it asks for an overdue acknowledgement to a size that was found.
             config
                 .send_window(CLIENT_SEND_WINDOW)
                 .initial_mtu(CLIENT_UDP_PAYLOAD)
@@ -152,10 +161,14 @@ mod tests {
             assert!(text.contains("allow_spin: false"));
             assert!(text.contains("stream_receive_window: 131072"));
             assert!(text.contains("datagram_receive_buffer_size: None"));
-            assert!(text.contains("ack_eliciting_threshold: 20"));
             let padded = matches!(end, End::ClientDial | End::ClientAccept);
             assert_eq!(text.contains("pad_to_mtu: true"), padded);
             assert_eq!(text.contains("mtu_discovery_config: None"), padded);
+            assert!(text.contains(if padded {
+                "ack_eliciting_threshold: 40"
+            } else {
+                "ack_eliciting_threshold: 20"
+            }));
             let dials = matches!(end, End::ClientDial | End::NodeDial);
             assert_eq!(text.contains("keep_alive_interval: None"), !dials);
         }
