@@ -207,8 +207,8 @@ class NativeNode {
   cancel(op) {
     this.fail(op, 'ERR_ANONNET_ABORTED')
   }
-  snapshot() {
-    const circuits = [...this.circuits].map(([id, path]) => ({
+  circuits() {
+    return [...this.circuits].map(([id, path]) => ({
       id,
       hops: path.map(({ nodeId }) => nodeId),
       ageMs: 1,
@@ -216,6 +216,8 @@ class NativeNode {
       bytesRead: 0,
       bytesWritten: 0
     }))
+  }
+  snapshot() {
     const relay = {
       circuits: 0,
       cellsForwarded: 0,
@@ -227,7 +229,7 @@ class NativeNode {
       memoryHeld: 0,
       memoryResets: 0
     }
-    return { circuits, relay, links: [], proxy: { requests: 0, open: 0, refused: 0 } }
+    return { circuits: this.circuits(), relay, links: [], proxy: { requests: 0, open: 0, refused: 0 } }
   }
   close(op) {
     this.kill()
@@ -251,7 +253,7 @@ module.exports = {
     verify(null, message, createPublicKey({ key: Buffer.concat([SPKI, publicKey]), format: 'der', type: 'spki' }), signature),
   nodeIdOf,
   errorRegistry: () => [],
-  version: () => ({ version: '0.0.0-fake', protocol: 1 }),
+  version: () => ({ version: '0.0.0-fake', protocol: 1, features: ['exit', 'metrics', 'proxy'] }),
   keyFileInspect: () => ({ nodeId: '', publicKey: Buffer.alloc(32), onionKey: Buffer.alloc(32), rotatedAt: Date.now() / 1000 }),
   keyFileCreate: () => ({})
 }

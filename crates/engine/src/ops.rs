@@ -55,8 +55,10 @@ impl Operations {
         }
         let this = self.clone();
         let task = self.runtime.spawn(async move {
+            // A panic drops the guard, which then answers; so nobody waits for ever.
+            let guard = Unanswered { operations: this, op };
             let result = work.await;
-            if let Err(Ok(OpValue { number: Some(number), .. })) = this.answer(op, result) {
+            if let Err(Ok(OpValue { number: Some(number), .. })) = guard.operations.answer(op, result) {
                 unmake(number);
             }
         });
@@ -107,6 +109,18 @@ impl Operations {
     }
 }
 
+/// Answers an operation whose task ends without having done so. Where it was answered or cancelled, there is nobody to tell any more.
+struct Unanswered {
+    operations: Operations,
+    op: OpId,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let _ = self.operations.answer(self.op, Err(ErrorKind::Internal.into()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +134,20 @@ mod tests {
         assert_eq!(operations.start(u32::MAX, std::future::pending()), Err(ErrorKind::ResourceLimit));
         operations.cancel(1);
         assert_eq!(operations.start(u32::MAX, std::future::pending()), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_panics_is_answered() {
+        let events = EventQueue::new(|| {});
+        let operations = Operations::new(events.clone(), Handle::current());
+        operations.start(7, async { panic!("planted") }).unwrap();
+        tokio::task::yield_now().await;
+        let failed = matches!(
+            events.drain().pop_front(),
+            Some(Event::OpDone { op: 7, result: Err(Failure { kind: ErrorKind::Internal, hop: None }) })
+        );
+        assert!(failed);
+        assert_eq!(operations.start(7, std::future::pending()), Ok(()));
     }
 
     #[tokio::test]
