@@ -48,7 +48,10 @@ open.push(client)
 client.buildCircuit(2, [{ nodeId: relay.nodeId(), onionKey: relay.onionKey(), address: relay.localAddress() }], 9_000)
 const built = await answer(client, 2)
 assert.equal(built.type, 'opOk')
-assert.deepEqual(client.circuits().map(({ id }) => id), [built.number])
+assert.deepEqual(
+  client.circuits().map(({ id }) => id),
+  [built.number]
+)
 // No relay without the role of an exit opens anything, and one without the part cannot have the role.
 client.connect(3, built.number, '127.0.0.1', 9, 9_000)
 const refused = await answer(client, 3)

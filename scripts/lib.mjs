@@ -139,9 +139,9 @@ export function findCargo() {
  * Builds the addon by cargo alone, without the declarations that napi makes, and copies it to `target`. `args` are cargo's, `program` is cargo
  * or one that stands for it.
  */
-export async function buildLibrary(target, args, { env, program = 'cargo' } = {}) {
+export async function buildLibrary(target, args, { env, program = 'cargo', first = [] } = {}) {
   let library
-  const all = ['build', '-p', 'anonnet-binding', '--lib', '--message-format=json-render-diagnostics', '--quiet', ...args]
+  const all = [...first, 'build', '-p', 'anonnet-binding', '--lib', '--message-format=json-render-diagnostics', '--quiet', ...args]
   const code = await run(program, all, {
     env,
     quiet: true,
@@ -151,7 +151,8 @@ export async function buildLibrary(target, args, { env, program = 'cargo' } = {}
       if (message.reason === 'compiler-artifact' && message.target.kind.includes('cdylib')) library = message.filenames[0]
     }
   })
-  if (code !== 0 || library === undefined) fail(`Building the addon failed: run \`${[program, ...all.filter((arg) => !/quiet|json/.test(arg))].join(' ')}\` to see why.`)
+  if (code !== 0 || library === undefined)
+    fail(`Building the addon failed: run \`${[program, ...all.filter((arg) => !/quiet|json/.test(arg))].join(' ')}\` to see why.`)
   mkdirSync(dirname(target), { recursive: true })
   // Never over a file that a process may have loaded.
   rmSync(target, { force: true })

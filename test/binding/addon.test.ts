@@ -76,6 +76,7 @@ describe('exports', () => {
         'buildCircuit',
         'cancel',
         'circuitRpc',
+        'circuits',
         'close',
         'closeCircuit',
         'closeProxy',
@@ -109,7 +110,11 @@ describe('exports', () => {
   })
 
   it('tell the versions', () => {
-    expect(keys.version()).toEqual({ version: expect.stringMatching(/^\d+\.\d+\.\d+/), protocol: 1 })
+    expect(keys.version()).toEqual({
+      version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      protocol: 1,
+      features: ['exit', 'metrics', 'proxy']
+    })
   })
 })
 

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::events::{Event, EventQueue, WeakQueue};
 use crate::limits::BUGS_WAITING_MAX;
 use crate::sync::lock;
+use crate::task::Work;
 
 /// Places of panics that were not told yet.
 static WAITING: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -24,7 +25,7 @@ pub fn watch(runtime: &Handle) {
     if cfg!(panic = "unwind") {
         ONCE.call_once(|| {
             std::panic::set_hook(Box::new(hook));
-            drop(runtime.spawn(report()));
+            drop(runtime.spawn(Box::pin(report()) as Work));
         });
     }
 }

@@ -30,8 +30,10 @@ mod scratch;
 mod server;
 mod stats;
 mod sync;
+mod task;
 // Whole networks need all parts; what has a part left out is tested room by room, and as an addon (scripts/features.mjs).
-#[cfg(all(test, feature = "exit", feature = "metrics", feature = "proxy"))]
+#[cfg(test)]
+#[cfg(all(feature = "exit", feature = "metrics", feature = "proxy"))]
 mod tests;
 
 pub use bugs::watch;

@@ -21,7 +21,10 @@ pub(crate) struct Traffic {
 pub(crate) struct Counter(#[cfg(feature = "metrics")] AtomicU64);
 
 impl Counter {
-    #[cfg_attr(not(feature = "metrics"), expect(unused_variables, clippy::unused_self, reason = "there is nothing to count in"))]
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(unused_variables, clippy::unused_self, reason = "there is nothing to count in")
+    )]
     pub(crate) fn add(&self, count: u64) {
         #[cfg(feature = "metrics")]
         self.0.fetch_add(count, Ordering::Relaxed);

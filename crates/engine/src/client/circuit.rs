@@ -19,6 +19,7 @@ use crate::pipe::StreamHandle;
 use crate::rng::os_rng;
 use crate::scratch::CellReader;
 use crate::stats::Traffic;
+use crate::task::spawn;
 
 /// A path, guard first.
 pub(crate) struct BuildRequest {
@@ -27,9 +28,14 @@ pub(crate) struct BuildRequest {
 }
 
 enum Open {
-    Stream { host: String, port: u16 },
+    Stream {
+        host: String,
+        port: u16,
+    },
     Directory,
-    Resolve { name: String },
+    Resolve {
+        name: String,
+    },
     #[cfg(feature = "testing")]
     Panic,
 }
@@ -148,7 +154,7 @@ pub(crate) async fn build<T: Transport>(
     };
     // Known before it is served, so that its end is never told before its beginning.
     ready(handle);
-    tokio::spawn(serve(driver, receiver, Ending(Some(ended))));
+    spawn(serve(driver, receiver, Ending(Some(ended))));
     Ok(())
 }
 

@@ -30,6 +30,7 @@ use crate::server::dns_slots;
 use crate::server::{Door, Server, SourceLimits, accept_links, handshake_gate, large_requests, serve_link};
 use crate::stats::RelayStats;
 use crate::sync::lock;
+use crate::task::spawn;
 
 /// Proxied requests that wait for a circuit.
 #[cfg(feature = "proxy")]
@@ -117,10 +118,10 @@ impl Node {
             let weak: Weak<Server<QuicTransport>> = Arc::downgrade(&server);
             server.pool.on_link(move |link| {
                 if let Some(server) = weak.upgrade() {
-                    tokio::spawn(serve_link(server, link));
+                    spawn(serve_link(server, link));
                 }
             });
-            runtime.spawn(accept_links(Arc::clone(&server), transport.clone()));
+            spawn(accept_links(Arc::clone(&server), transport.clone()));
         }
         bugs::tell(&events);
         #[cfg(feature = "proxy")]

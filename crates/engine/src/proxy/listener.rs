@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::session::{Attach, Client, serve};
 use crate::limits::PROXY_CLIENTS_MAX;
 use crate::stats::{Counter, Gauge};
+use crate::task::{Work, spawn};
 
 #[derive(Default)]
 pub(crate) struct ProxyStats {
@@ -23,7 +24,7 @@ pub(crate) struct ProxyStats {
 pub(crate) async fn listen(attach: Attach, listener: u32, address: SocketAddr) -> Result<(SocketAddr, AbortHandle), ErrorKind> {
     let socket = TcpListener::bind(address).await.map_err(|_| ErrorKind::BindFailed)?;
     let bound = socket.local_addr().map_err(|_| ErrorKind::BindFailed)?;
-    let task = tokio::spawn(async move {
+    let task = spawn(async move {
         let places = Arc::new(Semaphore::new(PROXY_CLIENTS_MAX));
         let mut clients = JoinSet::new();
         loop {
@@ -40,12 +41,13 @@ pub(crate) async fn listen(attach: Attach, listener: u32, address: SocketAddr) -
                         listener,
                         remote,
                     };
-                    clients.spawn(async move {
+                    let work: Work = Box::pin(async move {
                         let stats = Arc::clone(&client.attach.stats);
                         let _open = stats.open.count();
                         serve(client, socket).await;
                         drop(place);
                     });
+                    clients.spawn(work);
                 }
                 // Out of file descriptors, or a client that was gone at once: neither may spin nor end the proxy.
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,

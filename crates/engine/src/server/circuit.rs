@@ -10,10 +10,10 @@ use anonnet_relay::{RelayCircuit, RelayEvent};
 use anonnet_transport::{DialRole, Link, STREAM_WINDOW, StreamKind, StreamSend, Transport};
 use tokio::time::Instant;
 
-use super::side::{RelayNote, RelaySide};
 use super::Server;
 #[cfg(feature = "exit")]
 use super::exit;
+use super::side::{RelayNote, RelaySide};
 use crate::clock::unix_seconds;
 use crate::driver::Driver;
 use crate::limits::{CREATE_TIMEOUT, EXTEND_TIMEOUT};
@@ -21,6 +21,7 @@ use crate::pump::{Sides, pump};
 use crate::quota::{Account, Hold};
 use crate::rng::os_rng;
 use crate::scratch::CellReader;
+use crate::task::spawn;
 
 /// Serves a circuit until it ends; its halves are torn down by being dropped.
 pub(super) async fn serve<T: Transport>(
@@ -72,11 +73,11 @@ async fn run<T: Transport>(
             #[cfg(not(feature = "exit"))]
             RelayNote::Outside { handle } => handle.reset(anonnet_cells::EndReason::Policy),
             #[cfg(feature = "exit")]
-            RelayNote::Begin { handle, host, port } => drop(tokio::spawn(exit::serve(Arc::clone(server), handle, host, port))),
+            RelayNote::Begin { handle, host, port } => drop(spawn(exit::serve(Arc::clone(server), handle, host, port))),
             #[cfg(feature = "exit")]
-            RelayNote::Resolve { handle, name } => drop(tokio::spawn(exit::resolve(Arc::clone(server), handle, name))),
+            RelayNote::Resolve { handle, name } => drop(spawn(exit::resolve(Arc::clone(server), handle, name))),
             RelayNote::Directory { handle } => {
-                drop(tokio::spawn(super::link::serve_directory(
+                drop(spawn(super::link::serve_directory(
                     Arc::clone(server),
                     handle,
                     link.remote_address(),

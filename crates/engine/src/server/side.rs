@@ -19,13 +19,24 @@ pub(super) struct RelaySide {
 /// What the client of a circuit asks of its last hop.
 pub(super) enum RelayNote {
     #[cfg(feature = "exit")]
-    Begin { handle: StreamHandle, host: OwnedHost, port: u16 },
-    Directory { handle: StreamHandle },
+    Begin {
+        handle: StreamHandle,
+        host: OwnedHost,
+        port: u16,
+    },
+    Directory {
+        handle: StreamHandle,
+    },
     #[cfg(feature = "exit")]
-    Resolve { handle: StreamHandle, name: String },
+    Resolve {
+        handle: StreamHandle,
+        name: String,
+    },
     /// A stream to the outside, which this build cannot open.
     #[cfg(not(feature = "exit"))]
-    Outside { handle: StreamHandle },
+    Outside {
+        handle: StreamHandle,
+    },
     Extend(ExtendRequest),
 }
 

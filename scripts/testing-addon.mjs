@@ -1,0 +1,8 @@
+// `node scripts/testing-addon.mjs`: an addon with the feature `testing`, which plants panics, in a folder of its own; prints its path. For
+// test/binding/panic.test.ts; such an addon is never shipped.
+import { join } from 'node:path'
+import { buildLibrary, findCargo, root } from './lib.mjs'
+
+findCargo()
+const file = await buildLibrary(join(root, 'target', 'testing', 'anonnet.node'), ['--profile', 'dev', '--features', 'testing'])
+process.stdout.write(`${file}\n`)
