@@ -47,13 +47,13 @@ function relocations() {
   return here && (output('cc', ['-Wl,--help']) ?? '').includes('pack-relative-relocs') ? ['-Clink-arg=-Wl,-z,pack-relative-relocs'] : []
 }
 
-/** Builds profile minsizerel with the compiler that builds everything else; `more` are further arguments of cargo. */
-export async function buildStable(target, more = []) {
-  return await buildLibrary(target, ['--profile', 'minsizerel', ...flags(), ...more])
+/** Builds profile minsizerel with the compiler that builds everything else; options as for `buildLibrary`. */
+export async function buildStable(target, options = {}) {
+  return await buildLibrary(target, ['--profile', 'minsizerel', ...flags()], options)
 }
 
 /** Builds the smallest addon; undefined where no toolchain can. */
-export async function buildMin(target, more = []) {
+export async function buildMin(target, options = {}) {
   const found = toolchain()
   if (found === undefined) return undefined
   step(`building the standard library and the addon with ${found.what}`)
@@ -62,10 +62,9 @@ export async function buildMin(target, more = []) {
     ...['-Z', 'build-std=std,panic_abort', '-Z', 'build-std-features=optimize_for_size'],
     ...['-Z', 'panic-immediate-abort', '--config', 'profile.minsizerel.panic="immediate-abort"'],
     // Nobody sees where a panic was or what `{:?}` would print: such a build says nothing when it ends.
-    ...flags('-Zlocation-detail=none', '-Zfmt-debug=none', ...relocations()),
-    ...more
+    ...flags('-Zlocation-detail=none', '-Zfmt-debug=none', ...relocations())
   ]
-  await buildLibrary(target, args, { program: found.program, first: found.first, env: found.env })
+  await buildLibrary(target, args, { ...options, program: found.program, first: found.first, env: found.env })
   return found.what
 }
 

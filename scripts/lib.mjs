@@ -137,11 +137,14 @@ export function findCargo() {
 
 /**
  * Builds the addon by cargo alone, without the declarations that napi makes, and copies it to `target`. `args` are cargo's, `program` is cargo
- * or one that stands for it.
+ * or one that stands for it; `symbols` keeps them.
  */
-export async function buildLibrary(target, args, { env, program = 'cargo', first = [] } = {}) {
+export async function buildLibrary(target, args, { env, program = 'cargo', first = [], symbols = false } = {}) {
   let library
-  const all = [...first, 'build', '-p', 'anonnet-binding', '--lib', '--message-format=json-render-diagnostics', '--quiet', ...args]
+  const head = [...first, 'rustc', '-p', 'anonnet-binding', '--lib']
+  // For the last step alone: everything before it is one build, with symbols or without.
+  const tail = [...args, ...(symbols ? ['--', '-Cstrip=none'] : [])]
+  const all = [...head, '--message-format=json-render-diagnostics', '--quiet', ...tail]
   const code = await run(program, all, {
     env,
     quiet: true,
@@ -151,8 +154,7 @@ export async function buildLibrary(target, args, { env, program = 'cargo', first
       if (message.reason === 'compiler-artifact' && message.target.kind.includes('cdylib')) library = message.filenames[0]
     }
   })
-  if (code !== 0 || library === undefined)
-    fail(`Building the addon failed: run \`${[program, ...all.filter((arg) => !/quiet|json/.test(arg))].join(' ')}\` to see why.`)
+  if (code !== 0 || library === undefined) fail(`Building the addon failed: run \`${[program, ...head, ...tail].join(' ')}\` to see why.`)
   mkdirSync(dirname(target), { recursive: true })
   // Never over a file that a process may have loaded.
   rmSync(target, { force: true })

@@ -16,21 +16,11 @@ const folder = join(root, 'target', 'size')
 mkdirSync(folder, { recursive: true })
 
 // Each is linked with its symbols, which tell of the crates; what is measured is a copy without.
-const symbols = (profile) => [
-  '--config',
-  `profile.${profile}.strip=false`,
-  '--config',
-  `profile.${profile}.package.anonnet-binding.strip=false`
-]
+const release = async (target, options) => await buildLibrary(target, ['--profile', 'release'], options)
 const profiles = [
-  {
-    name: 'release',
-    megabytes: 2.8,
-    build: async (target, more) => await buildLibrary(target, ['--profile', 'release', ...more]),
-    symbols: symbols('release')
-  },
-  { name: 'minsizerel', megabytes: 2.3, build: buildStable, symbols: symbols('minsizerel') },
-  { name: 'build:min', megabytes: 1.6, build: buildMin, symbols: symbols('minsizerel') }
+  { name: 'release', megabytes: 2.8, build: release },
+  { name: 'minsizerel', megabytes: 2.3, build: buildStable },
+  { name: 'build:min', megabytes: 1.6, build: buildMin }
 ]
 // Measured from the packages on the npm registry, Linux x64.
 const others = [
@@ -87,7 +77,7 @@ function showCrates(tables) {
 await setup()
 const [rows, tables] = [[], []]
 let over = false
-for (const { name, megabytes, build, symbols: more } of profiles) {
+for (const { name, megabytes, build } of profiles) {
   let file = join(folder, `anonnet.${name.replace(':', '-')}.node`)
   if (short && name === 'minsizerel') continue
   if (short && name === 'release')
@@ -97,7 +87,7 @@ for (const { name, megabytes, build, symbols: more } of profiles) {
     )
   else {
     step(`building ${name}`)
-    if ((await build(file, short ? [] : more)) === undefined) {
+    if ((await build(file, { symbols: !short })) === undefined) {
       rows.push({ name: `anonnet, ${name}`, bytes: '', megabytes: '', budget: megabytes.toFixed(1), verdict: 'no toolchain for it here' })
       continue
     }
