@@ -4,5 +4,7 @@ import { join } from 'node:path'
 import { buildLibrary, findCargo, root } from './lib.mjs'
 
 findCargo()
-const file = await buildLibrary(join(root, 'target', 'testing', 'anonnet.node'), ['--profile', 'dev', '--features', 'testing'])
+// Not optimised: nothing here is measured, and a test waits for it.
+const quick = ['--config', 'profile.dev.opt-level=0', '--config', 'profile.dev.package."*".opt-level=0']
+const file = await buildLibrary(join(root, 'target', 'testing', 'anonnet.node'), ['--profile', 'dev', ...quick, '--features', 'testing'])
 process.stdout.write(`${file}\n`)
