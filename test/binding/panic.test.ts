@@ -32,10 +32,13 @@ function start(options: NativeNodeOptions = {}): { engine: Engine; native: Plant
   let native: NativeNode | undefined
   const catching = {
     ...addon,
-    NativeNode: ((settings: NativeNodeOptions, wake: () => void) => {
-      native = new addon.NativeNode(settings, wake)
-      return native
-    }) as unknown as NativeAddon['NativeNode']
+    NativeNode: class {
+      constructor(settings: NativeNodeOptions, wake: () => void) {
+        native = new addon.NativeNode(settings, wake)
+        // biome-ignore lint/correctness/noConstructorReturn: the node itself, of which the test wants to know
+        return native
+      }
+    } as unknown as NativeAddon['NativeNode']
   }
   const failures: unknown[] = []
   const engine = new Engine(options, (error) => failures.push(error), catching)
