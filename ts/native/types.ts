@@ -114,8 +114,16 @@ export interface StreamEndedEvent {
   code?: string
 }
 
+/** A panic of the native side was caught: a bug of ours. `text` is the line of the source. */
+export interface BugEvent {
+  type: 'bug'
+  code: string
+  text: string
+}
+
 /** What comes up unasked. */
 export type EngineEvent =
+  | BugEvent
   | CircuitClosedEvent
   | LinkEvent
   | RpcRequestEvent
@@ -178,6 +186,8 @@ export interface NativeNode {
   attach(request: number, circuit: number): boolean
   refuse(request: number, code: string): boolean
   cancel(op: number): void
+  circuits(): NativeSnapshot['circuits']
+  /** Throws ERR_ANONNET_NOT_BUILT without the feature `metrics`. */
   snapshot(): NativeSnapshot
   close(op: number, drainMs: number): void
 }
@@ -199,6 +209,14 @@ export interface RegistryEntry {
   advice: string
 }
 
+/** What an addon is. */
+export interface AddonVersion {
+  version: string
+  protocol: number
+  /** The parts that it was built with, of `exit`, `metrics`, `proxy`. */
+  features: string[]
+}
+
 /** Everything that the addon exports. */
 export interface NativeAddon {
   NativeNode: new (options: NativeNodeOptions, wake: () => void) => NativeNode
@@ -210,5 +228,5 @@ export interface NativeAddon {
   keyFileRotate(path: string, passphrase?: Buffer): KeyFileInfo
   keyFileExport(path: string, passphrase: Buffer | undefined, exportPassphrase: Buffer): Buffer
   keyFileImport(path: string, sealed: Buffer, importPassphrase: Buffer, passphrase?: Buffer): KeyFileInfo
-  version(): { version: string; protocol: number }
+  version(): AddonVersion
 }

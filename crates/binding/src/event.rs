@@ -11,7 +11,7 @@ use crate::bytes::{Copied, hex};
 #[derive(Default)]
 pub struct NativeEvent {
     #[napi(
-        ts_type = "'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded'"
+        ts_type = "'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug'"
     )]
     pub r#type: &'static str,
     pub op: Option<u32>,
@@ -111,6 +111,12 @@ impl From<Event> for NativeEvent {
                 request: Some(request),
                 circuit: Some(circuit),
                 code: Some(kind.code()),
+                ..base
+            },
+            Event::Bug { place } => Self {
+                r#type: "bug",
+                code: Some(ErrorKind::Internal.code()),
+                text: Some(place),
                 ..base
             },
             Event::StreamEnded { circuit, kind } => Self {

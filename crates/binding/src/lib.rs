@@ -9,5 +9,8 @@ mod functions;
 mod keys;
 mod node;
 mod options;
+mod parts;
 mod runtime;
 mod snapshot;
+#[cfg(feature = "testing")]
+mod testing;

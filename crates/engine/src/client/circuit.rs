@@ -19,6 +19,7 @@ use crate::pipe::StreamHandle;
 use crate::rng::os_rng;
 use crate::scratch::CellReader;
 use crate::stats::Traffic;
+use crate::task::spawn;
 
 /// A path, guard first.
 pub(crate) struct BuildRequest {
@@ -27,9 +28,16 @@ pub(crate) struct BuildRequest {
 }
 
 enum Open {
-    Stream { host: String, port: u16 },
+    Stream {
+        host: String,
+        port: u16,
+    },
     Directory,
-    Resolve { name: String },
+    Resolve {
+        name: String,
+    },
+    #[cfg(feature = "testing")]
+    Panic,
 }
 
 struct OpenRequest {
@@ -68,6 +76,13 @@ impl CircuitHandle {
     /// A stream to the last hop itself.
     pub(crate) async fn directory(self) -> Result<StreamHandle, ErrorKind> {
         self.open(Open::Directory).await
+    }
+
+    /// Makes the circuit's task panic.
+    #[cfg(feature = "testing")]
+    pub(crate) fn plant(&self) {
+        let (answer, _) = oneshot::channel();
+        let _ = self.requests.send(OpenRequest { what: Open::Panic, answer });
     }
 
     /// A question for a name.
@@ -139,8 +154,25 @@ pub(crate) async fn build<T: Transport>(
     };
     // Known before it is served, so that its end is never told before its beginning.
     ready(handle);
-    tokio::spawn(serve(driver, receiver, ended));
+    spawn(serve(driver, receiver, Ending(Some(ended))));
     Ok(())
+}
+
+/// Tells of a circuit's end, also where its task panics.
+struct Ending(Option<Ended>);
+
+impl Ending {
+    fn tell(&mut self, kind: ErrorKind) {
+        if let Some(ended) = self.0.take() {
+            ended(kind);
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.tell(ErrorKind::Internal);
+    }
 }
 
 enum Next {
@@ -151,7 +183,7 @@ enum Next {
 async fn serve<S: StreamSend, R: StreamRecv>(
     mut driver: Driver<ClientSide, S, R>,
     mut requests: mpsc::UnboundedReceiver<OpenRequest>,
-    ended: Ended,
+    mut ending: Ending,
 ) {
     loop {
         let next = std::future::poll_fn(|cx| {
@@ -180,13 +212,14 @@ async fn serve<S: StreamSend, R: StreamRecv>(
                 } else {
                     kind
                 });
-                ended(kind);
+                ending.tell(kind);
                 return;
             }
         }
     }
 }
 
+#[cfg_attr(feature = "testing", allow(clippy::panic))]
 fn open(circuit: &mut ClientCircuit, what: &Open, out: &mut Vec<u8>) -> Result<u16, ErrorKind> {
     match what {
         Open::Stream { host, port } => {
@@ -195,6 +228,8 @@ fn open(circuit: &mut ClientCircuit, what: &Open, out: &mut Vec<u8>) -> Result<u
         }
         Open::Directory => circuit.begin_dir(out),
         Open::Resolve { name } => circuit.resolve(name, out),
+        #[cfg(feature = "testing")]
+        Open::Panic => panic!("planted in a circuit"),
     }
     .map_err(|error| error.kind())
 }

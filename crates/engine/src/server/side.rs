@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use anonnet_cells::{EndReason, Host};
+use anonnet_cells::EndReason;
+#[cfg(feature = "exit")]
+use anonnet_cells::Host;
 use anonnet_circuit::{ExtendRequest, HopEvent};
 use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_relay::{RelayCircuit, RelayEvent};
@@ -16,17 +18,35 @@ pub(super) struct RelaySide {
 
 /// What the client of a circuit asks of its last hop.
 pub(super) enum RelayNote {
-    Begin { handle: StreamHandle, host: OwnedHost, port: u16 },
-    Directory { handle: StreamHandle },
-    Resolve { handle: StreamHandle, name: String },
+    #[cfg(feature = "exit")]
+    Begin {
+        handle: StreamHandle,
+        host: OwnedHost,
+        port: u16,
+    },
+    Directory {
+        handle: StreamHandle,
+    },
+    #[cfg(feature = "exit")]
+    Resolve {
+        handle: StreamHandle,
+        name: String,
+    },
+    /// A stream to the outside, which this build cannot open.
+    #[cfg(not(feature = "exit"))]
+    Outside {
+        handle: StreamHandle,
+    },
     Extend(ExtendRequest),
 }
 
+#[cfg(feature = "exit")]
 pub(super) enum OwnedHost {
     Address(std::net::IpAddr),
     Name(String),
 }
 
+#[cfg(feature = "exit")]
 impl From<Host<'_>> for OwnedHost {
     fn from(host: Host<'_>) -> Self {
         match host {
@@ -53,6 +73,13 @@ impl Side for RelaySide {
             RelayEvent::Hop(HopEvent::Credit { stream }) => router.credit(stream),
             RelayEvent::Hop(HopEvent::Finished { stream }) => router.finished(stream),
             RelayEvent::Hop(HopEvent::Ended { stream, reason }) => router.ended(stream, reason.kind()),
+            #[cfg(not(feature = "exit"))]
+            RelayEvent::Hop(HopEvent::Begin { stream, .. } | HopEvent::Resolve { stream, .. }) => {
+                notes.push_back(RelayNote::Outside {
+                    handle: router.open(stream),
+                });
+            }
+            #[cfg(feature = "exit")]
             RelayEvent::Hop(HopEvent::Begin { stream, target }) => {
                 notes.push_back(RelayNote::Begin {
                     handle: router.open(stream),
@@ -63,6 +90,7 @@ impl Side for RelaySide {
             RelayEvent::Hop(HopEvent::BeginDir { stream }) => notes.push_back(RelayNote::Directory {
                 handle: router.open(stream),
             }),
+            #[cfg(feature = "exit")]
             RelayEvent::Hop(HopEvent::Resolve { stream, name }) => {
                 notes.push_back(RelayNote::Resolve {
                     handle: router.open(stream),
