@@ -99,6 +99,7 @@ describe('exports', () => {
         'setKnownRelays',
         'sign',
         'snapshot',
+        'withdraw',
         'write'
       ].sort()
     )

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anonnet_engine::{Ask, EventQueue, Node, PathHop, Peer};
+use anonnet_engine::{Ask, EventQueue, Node, PathHop, Peer, Stands};
 use anonnet_errors::ErrorKind;
 use napi::bindgen_prelude::{Buffer, Function, Uint8Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
@@ -204,9 +204,21 @@ impl NativeNode {
         self.node.close_proxy(listener)
     }
 
+    /// With `stands_ms` and `streams`, the same request gets the circuit again for so long, unless it has so many streams: without an event
+    /// before it is connected.
     #[napi]
-    pub fn attach(&self, request: u32, circuit: u32) -> bool {
-        self.node.attach(request, circuit)
+    pub fn attach(&self, request: u32, circuit: u32, stands_ms: Option<u32>, streams: Option<u32>) -> bool {
+        let stands = stands_ms.zip(streams).map(|(time, streams)| Stands {
+            time: milliseconds(time),
+            streams,
+        });
+        self.node.attach(request, circuit, stands)
+    }
+
+    /// Takes back what stands for a circuit, or everything.
+    #[napi]
+    pub fn withdraw(&self, circuit: Option<u32>) {
+        self.node.withdraw(circuit);
     }
 
     #[napi]

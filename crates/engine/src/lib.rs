@@ -32,5 +32,6 @@ mod tests;
 
 pub use events::{Event, EventQueue, Failure, OpId, OpValue, ProxyProtocol, ProxyRequestEvent};
 pub use node::{Ask, CircuitSnapshot, LinkSnapshot, Node, NodeOptions, PathHop, Peer, ProxySnapshot, Snapshot, StoredAt};
+pub use proxy::Stands;
 pub use server::{RateLimit, Resolve, Roles, SystemResolver};
 pub use stats::RelaySnapshot;

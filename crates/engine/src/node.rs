@@ -26,7 +26,7 @@ use crate::keyfile;
 use crate::limits::CLIENT_CIRCUITS_MAX;
 use crate::ops::Operations;
 use crate::pipe::StreamHandle;
-use crate::proxy::{Attach, listen};
+use crate::proxy::{Attach, Chosen, Circuits, Stands, listen};
 use crate::rng::os_rng;
 use crate::rpc;
 use crate::server::{RateLimit, Resolve, Roles, Server, SourceLimits};
@@ -95,7 +95,7 @@ struct Inner {
     listening: Option<SocketAddr>,
     events: EventQueue,
     operations: Operations,
-    circuits: Mutex<HashMap<u32, CircuitHandle>>,
+    circuits: Circuits,
     streams: Mutex<HashMap<u32, Arc<StreamHandle>>>,
     proxies: Mutex<HashMap<u32, AbortHandle>>,
     attach: Attach,
@@ -310,13 +310,20 @@ impl Node {
     /// Closes a proxy and its clients' connections.
     pub fn close_proxy(&self, listener: u32) -> bool {
         let task = lock(&self.inner.proxies).remove(&listener);
+        self.inner.attach.answers.close(listener);
         task.inspect(AbortHandle::abort).is_some()
     }
 
-    /// Gives a proxied request a circuit.
-    pub fn attach(&self, request: u32, circuit: u32) -> bool {
-        let choice = self.inner.circuit(circuit).map(|handle| (circuit, handle));
+    /// Gives a proxied request a circuit. With `stands`, the same request gets it again without being asked about, once it has connected.
+    pub fn attach(&self, request: u32, circuit: u32, stands: Option<Stands>) -> bool {
+        let offer = stands.map(|stands| self.inner.attach.answers.offer(stands));
+        let choice = self.inner.circuit(circuit).map(|handle| Chosen { circuit, handle, offer });
         self.inner.attach.pending.answer(request, choice)
+    }
+
+    /// Takes back every answer that stands for a circuit; without one, all of them.
+    pub fn withdraw(&self, circuit: Option<u32>) {
+        self.inner.attach.answers.withdraw(circuit);
     }
 
     /// Refuses a proxied request.

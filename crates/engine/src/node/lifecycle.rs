@@ -1,6 +1,5 @@
 //! How a node begins and ends.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use crate::events::{Event, EventQueue, OpId, OpValue};
 use crate::keyfile::{self, KeyFileError};
 use crate::memory;
 use crate::ops::Operations;
-use crate::proxy::Attach;
+use crate::proxy::{Answers, Attach, Circuits};
 use crate::quota::Quota;
 use crate::rng::os_rng;
 use crate::rpc::Pending;
@@ -106,9 +105,11 @@ impl Node {
             });
             runtime.spawn(accept_links(Arc::clone(&server), transport.clone()));
         }
+        let circuits = Circuits::default();
         let attach = Attach {
             events: events.clone(),
             pending: Arc::new(Pending::new(ATTACH_PENDING_MAX)),
+            answers: Arc::new(Answers::new(Arc::clone(&circuits))),
             stats: Arc::default(),
         };
         let inner = Inner {
@@ -120,7 +121,7 @@ impl Node {
             listening,
             operations: Operations::new(events.clone(), runtime.clone()),
             events,
-            circuits: Mutex::new(HashMap::new()),
+            circuits,
             streams: Mutex::default(),
             proxies: Mutex::default(),
             attach,
