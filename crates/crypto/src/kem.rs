@@ -61,7 +61,7 @@ pub struct KemPublic(Public);
 enum Public {
     Plain(Box<EncapsulationKey768>),
     #[cfg(all(feature = "kem-avx2", target_arch = "x86_64"))]
-    Avx2(avx2::Public),
+    Avx2(Box<avx2::Public>),
 }
 
 impl KemPublic {
@@ -129,8 +129,8 @@ mod avx2 {
         Zeroizing::new(avx2::decapsulate(&key.0, &MlKem768Ciphertext::from(ct)))
     }
 
-    pub(super) fn public(bytes: &[u8; EK_LEN]) -> Option<Public> {
-        let key = Public::from(bytes);
+    pub(super) fn public(bytes: &[u8; EK_LEN]) -> Option<Box<Public>> {
+        let key = Box::new(Public::from(bytes));
         avx2::validate_public_key(&key).then_some(key)
     }
 
