@@ -101,6 +101,7 @@ describe('exports', () => {
         'setKnownRelays',
         'sign',
         'snapshot',
+        'withdraw',
         'write'
       ].sort()
     )

@@ -6,7 +6,7 @@ import { newPool, type PoolAction, type PoolEvent, type PoolState, poolSummary, 
 import type { Diagnostics } from '../diagnostics/index.js'
 import type { ListedRelay, RelayList, Rng } from '../directory/types.js'
 import { type AnonNetError, errorFromCode, wrapError } from '../errors/index.js'
-import type { Engine } from '../native/index.js'
+import type { Engine, Stands } from '../native/index.js'
 import {
   exitAccepts,
   type GuardState,
@@ -37,7 +37,8 @@ const SILENT_CODES: ReadonlySet<string> = new Set([
 
 /** What the pool tells a request. Both may come more than once: `attach` again after `failed`. */
 export interface RequestHandlers {
-  attach(circuit: number): void
+  /** `stands`: for how long the answer may stand, for one who lets it. */
+  attach(circuit: number, stands: () => Stands | undefined): void
   refuse(error: AnonNetError): void
 }
 
@@ -47,6 +48,8 @@ export interface CircuitRequest {
   kind: 'connect' | 'resolve' | 'dir'
   target?: { host: string; port: number }
   waitMs?: number
+  /** The circuit on which it is under way already. */
+  on?: number
 }
 
 export interface CircuitDriverParts {
@@ -77,6 +80,8 @@ export class CircuitDriver {
   #pool: PoolState = newPool()
   #list: RelayList | undefined
   #guards: GuardState
+  /** Circuits for which answers stand below, with the time until which they were to. */
+  readonly #standing = new Map<number, number>()
   #nextRequest = 1
   #running = false
   #closed = false
@@ -108,6 +113,9 @@ export class CircuitDriver {
   /** Takes a verified list; undefined when the last one is too old to use. */
   setList(list: RelayList | undefined): void {
     this.#list = list
+    // Whether an exit takes a target may be another matter now.
+    if (this.#standing.size > 0) this.#parts.engine.withdraw()
+    this.#standing.clear()
     this.#relays = new Map(list?.relays.map((relay) => [relay.nodeId, relay]))
     if (list !== undefined) this.#setGuards(refreshGuards(this.#guards, list, this.#parts.rng, Date.now()))
     this.#dispatch({ type: 'list', usable: list !== undefined })
@@ -123,6 +131,8 @@ export class CircuitDriver {
     }
     this.#requests.set(id, { handlers, last: undefined })
     this.#dispatch({ type: 'request', request: id, ...request })
+    // Its circuit is gone: the native side hears of that itself, and asks.
+    if (request.on !== undefined && !this.#pool.requests.has(id)) this.#requests.delete(id)
     return id
   }
 
@@ -134,6 +144,11 @@ export class CircuitDriver {
   /** The stream of a request is connected; the request is over. */
   connected(request: number): void {
     if (this.#requests.delete(request)) this.#dispatch({ type: 'connected', request })
+  }
+
+  /** A stream got connected on a circuit without having been asked about, because an answer stood. */
+  taken(circuit: number): void {
+    this.#dispatch({ type: 'taken', circuit })
   }
 
   /** The stream of a request failed before it was connected; the pool attaches it elsewhere or refuses it. */
@@ -191,6 +206,7 @@ export class CircuitDriver {
           accepts: (exit, target) => this.#accepts(exit, target)
         })
         this.#pool = result.state
+        this.#withdraw()
         wakeAtMs = result.wakeAtMs
         for (const action of result.actions) this.#perform(action)
       }
@@ -198,6 +214,25 @@ export class CircuitDriver {
     } finally {
       this.#running = false
     }
+  }
+
+  /** Takes back the answers for circuits that take no new streams, or are suspect. */
+  #withdraw(): void {
+    for (const [id, untilMs] of this.#standing) {
+      const circuit = this.#pool.circuits.get(id)
+      if (circuit?.untilMs === untilMs && circuit.probe === undefined) continue
+      this.#standing.delete(id)
+      this.#parts.engine.withdraw(id)
+    }
+  }
+
+  /** For how long the same request gets the circuit again. It is its isolation key's until its end, so only its time and its streams count. */
+  #stands(id: number): Stands | undefined {
+    const circuit = this.#pool.circuits.get(id)
+    const ms = circuit === undefined ? 0 : Math.floor(circuit.untilMs - performance.now())
+    if (circuit === undefined || ms <= 0 || circuit.probe !== undefined) return undefined
+    this.#standing.set(id, circuit.untilMs)
+    return { ms, streams: this.#pool.limits.maxStreamsPerCircuit }
   }
 
   #accepts(exit: string, target: Target | undefined): boolean {
@@ -240,7 +275,7 @@ export class CircuitDriver {
     const waiting = this.#requests.get(request)
     if (waiting === undefined) return
     try {
-      waiting.handlers.attach(circuit)
+      waiting.handlers.attach(circuit, () => this.#stands(circuit))
     } catch (error) {
       this.failed(request, error)
     }

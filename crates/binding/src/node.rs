@@ -38,7 +38,7 @@ pub struct NativeNode {
     pub(crate) node: Node,
 }
 
-fn milliseconds(value: u32) -> Duration {
+pub(crate) fn milliseconds(value: u32) -> Duration {
     Duration::from_millis(value.into())
 }
 
@@ -210,9 +210,17 @@ impl NativeNode {
         self.proxies_close(listener)
     }
 
+    /// With `stands_ms` and `streams`, the same request gets the circuit again for so long, unless it has so many streams: without an event
+    /// before it is connected.
     #[napi(catch_unwind)]
-    pub fn attach(&self, request: u32, circuit: u32) -> bool {
-        self.proxies_attach(request, circuit)
+    pub fn attach(&self, request: u32, circuit: u32, stands_ms: Option<u32>, streams: Option<u32>) -> bool {
+        self.proxies_attach(request, circuit, stands_ms.zip(streams))
+    }
+
+    /// Takes back what stands for a circuit, or everything.
+    #[napi(catch_unwind)]
+    pub fn withdraw(&self, circuit: Option<u32>) {
+        self.proxies_withdraw(circuit);
     }
 
     #[napi(catch_unwind)]

@@ -12,6 +12,7 @@ mod proxy_world;
 mod quota;
 mod requests;
 mod resets;
+mod standing;
 
 use std::collections::HashMap;
 use std::future::Future;
