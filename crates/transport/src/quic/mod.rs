@@ -1,6 +1,7 @@
 //! The QUIC transport: quinn with raw public keys and a hybrid key exchange.
 
 mod auth;
+mod congestion;
 mod convert;
 mod incoming;
 mod kx;

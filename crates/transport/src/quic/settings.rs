@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion::CubicConfig};
+use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-use super::size::Size;
+use super::{congestion::PathConfig, size::Size};
 use crate::{
     limits::{
         CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, FIRST_STREAMS, IDLE_TIMEOUT, KEEP_ALIVE, KEEP_ALIVE_JITTER,
@@ -90,9 +90,7 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
         let spread = (KEEP_ALIVE_JITTER * 2).min(limits.keep_alive);
         config.keep_alive_interval(Some(random::jitter(least, spread)));
     }
-    let mut congestion = CubicConfig::default();
-    congestion.initial_window(FIRST_WINDOW);
-    config.congestion_controller_factory(Arc::new(congestion));
+    config.congestion_controller_factory(Arc::new(PathConfig(FIRST_WINDOW)));
     let mut acks = AckFrequencyConfig::default();
     let threshold = match end {
         End::ClientDial(_) | End::ClientAccept(_) => CLIENT_ACK_THRESHOLD,
