@@ -161,7 +161,7 @@ mod tests {
             let text = text(end);
             assert!(text.contains("max_concurrent_uni_streams: 0,"), "{text}");
             assert!(text.contains("allow_spin: false"));
-            assert!(text.contains("stream_receive_window: 131072"));
+            assert!(text.contains("stream_receive_window: 262144"));
             assert!(text.contains("datagram_receive_buffer_size: None"));
             let padded = matches!(end, End::ClientDial(_) | End::ClientAccept(_));
             if let End::ClientDial(size) | End::ClientAccept(size) = end {
