@@ -4,21 +4,32 @@ import { buildPump, listeningInside } from './lib/pump.mjs'
 import { temporaryFolder } from './lib/tor/children.mjs'
 import { findTor, TorNetwork } from './lib/tor/network.mjs'
 import { OurNetwork } from './lib/tor/ours.mjs'
+import { plot } from './lib/tor/plot.mjs'
+import { versionsOf } from './lib/tor/versions.mjs'
+import { wideRows } from './lib/wan/marks.mjs'
 import { measureWide } from './lib/wan/measure.mjs'
 import { missing, WideNetwork } from './lib/wan/namespaces.mjs'
+import { wideMarkdown } from './lib/wan/report.mjs'
 
 const SETTINGS = {
   long: { rounds: 3, warm: 6, seconds: 10, requests: 40, fresh: 24 },
-  short: { rounds: 1, warm: 4, seconds: 5, requests: 16, fresh: 8 }
+  short: { rounds: 1, warm: 3, seconds: 3, requests: 12, fresh: 6 }
 }
 const LINK = { delayMs: 25, jitterMs: 3 }
 const NARROW = { bitsPerSecond: 20_000_000, queueMs: 200 }
-/** By name: what all links do, and what the one between the first and the second relay does. */
+const LOSSY = { ...LINK, loss: 0.01 }
+/** By name: what all links do, what the one between the first and the second relay does, and that in words. */
 const SCENARIOS = {
-  plain: { all: LINK, middle: LINK },
-  loss: { all: { ...LINK, loss: 0.01 }, middle: { ...LINK, loss: 0.01 } },
-  narrow: { all: LINK, middle: { ...LINK, ...NARROW } }
+  plain: { all: LINK, middle: LINK, text: '25 ms one way on each link, 3 ms of jitter more or less, no packet overtakes another' },
+  loss: { all: LOSSY, middle: LOSSY, text: 'the same, and one packet of a hundred lost on each link and in each direction' },
+  narrow: {
+    all: LINK,
+    middle: { ...LINK, ...NARROW },
+    text: 'as plain, and 20 Mbit/s between the first and the second relay, with a queue of 200 ms that drops at its tail'
+  }
 }
+/** What the short form measures: where the difference is largest, in three minutes. */
+const SHORT = { loss: ['one', 'eight', 'built', 'fresh'], narrow: ['one', 'built', 'besideSame', 'besideOther'] }
 const NODES = ['authority0', 'authority1', 'authority2', 'relay0', 'relay1', 'relay2']
 const FIRST_PORT = 7001
 const SETTLE_MS = 3000
@@ -50,14 +61,17 @@ async function scenario(wide, networks, { all, middle }) {
   await wide.link('*', 'server', {})
 }
 
-export async function wan({ short, only, figures, scenarios = Object.keys(SCENARIOS), ...more }) {
+/** The bench; `only` measures one network alone, and `scenarios` and `figures` fewer of each: then there are no marks. */
+export async function wan({ short, only, figures, scenarios = Object.keys(short ? SHORT : SCENARIOS), ...more }) {
   const lacks = missing()
   if (lacks) {
-    process.stderr.write(`This bench builds a network of namespaces and needs ${lacks}: run it as root on Linux with /dev/net/tun and iproute2.\n`)
+    process.stderr.write(
+      `This bench builds a network of namespaces and needs ${lacks}: run it as root on Linux with /dev/net/tun and iproute2.\n`
+    )
     process.exit(2)
   }
-  const settings = { ...(short ? SETTINGS.short : SETTINGS.long), ...more, figures }
-  if (only !== 'ours') findTor()
+  const settings = { ...(short ? SETTINGS.short : SETTINGS.long), ...more }
+  const versions = versionsOf(only === 'ours' ? 'none' : findTor())
   buildPump()
   const folder = temporaryFolder()
   const wide = await WideNetwork.open()
@@ -94,7 +108,11 @@ export async function wan({ short, only, figures, scenarios = Object.keys(SCENAR
         const name = names[(at + round) % names.length]
         tell(`round ${round + 1} of ${settings.rounds}, ${kind}: ${name}`)
         const before = await wide.stats()
-        const measured = await measureWide({ subject: subjectOf(name), shaper: wide.shaper, target }, settings)
+        const measured = await measureWide(
+          { subject: subjectOf(name), shaper: wide.shaper, target },
+          settings,
+          figures ?? (short && SHORT[kind])
+        )
         const after = await wide.stats()
         const packets = Object.fromEntries(['passed', 'lost', 'dropped', 'refused'].map((key) => [key, after[key] - before[key]]))
         found[kind][name] = { ...measured.figures, packets: { ...packets, waitedMs: after.waitedMs, lateMs: after.lateMs } }
@@ -105,5 +123,12 @@ export async function wan({ short, only, figures, scenarios = Object.keys(SCENAR
   }
   await Promise.all([server.end(), ...names.map((name) => networks[name].end())])
   await wide.end()
-  return { rounds, failures, settings }
+  if (only || figures) return { rounds, failures }
+  const rows = wideRows(rounds)
+  const links = Object.fromEntries(scenarios.map((name) => [name, SCENARIOS[name].text]))
+  const found = { versions, settings, links, rows, failures, rounds }
+  const text = wideMarkdown(found)
+  const named = rows.map((row) => ({ ...row, name: `${row.scenario}: ${row.name}` }))
+  const svg = plot(named, `AnonNet ${versions.anonnet} beside Tor ${versions.tor}, a namespace for each node, 25 ms a link`)
+  return { figures: found, text, files: { 'tor-wan.md': `${text}\n`, 'tor-wan.svg': svg }, ok: rows.every((row) => row.held) }
 }

@@ -213,12 +213,14 @@ export class TorNetwork {
       ])
     }
     this.relays = Array.from({ length: this.#site.relays }, (_, at) => this.#launch(`relay${at}`, this.#relay(`relay${at}`, ports.pop())))
+    const done = (line) => line.includes('Bootstrapped 100%')
+    const all = (children) => Promise.all(children.map((child) => child.line(done, BOOTSTRAP_SECONDS)))
+    // A client that finds its guard not ready yet does not ask it again for minutes.
+    await all(this.relays)
     this.socks = { plain: ports.pop(), conflux: ports.pop() }
     this.client = this.#launch('plain', this.#client(this.socks.plain, ['ConfluxEnabled 0']))
     if (!this.#site.pinned) this.confluxClient = this.#launch('conflux', this.#client(this.socks.conflux, []))
-    const done = (line) => line.includes('Bootstrapped 100%')
-    const clients = [this.client, this.confluxClient].filter(Boolean)
-    await Promise.all([...this.relays, ...clients].map((child) => child.line(done, BOOTSTRAP_SECONDS)))
+    await all([this.client, this.confluxClient].filter(Boolean))
     this.control = await TorControl.open(join(this.#folder, 'plain'))
     await this.#complete()
     await Promise.all(authorities.map(({ name }) => this.#voteSeldom(name)))

@@ -56,8 +56,8 @@ async function attempt(failures, work) {
   }
 }
 
-/** One turn of one subject: its figures by name, and what had to be measured again. */
-export async function measureWide(where, settings) {
+/** One turn of one subject: its figures by name, all or those that are `wanted`, and what had to be measured again. */
+export async function measureWide(where, settings, wanted) {
   const failures = []
   const figures = {}
   const eight = () => Array.from({ length: PARALLEL }, () => fresh('eight'))
@@ -78,7 +78,7 @@ export async function measureWide(where, settings) {
     besideOther: () => beside(where, settings.requests, fresh('bulk'), fresh('other'), settings)
   }
   for (const [name, measure] of Object.entries(work)) {
-    if (settings.figures && !settings.figures.includes(name)) continue
+    if (wanted && !wanted.includes(name)) continue
     figures[name] = await attempt(failures, measure)
   }
   return { figures, failures }

@@ -84,11 +84,7 @@ export class WideNetwork {
     execFileSync('ip', ['netns', 'add', full])
     this.#names.push(full)
     await this.#tell(`node ${full} ${address}`)
-    const lines = [
-      'link set lo up',
-      `addr add ${address}/8 dev wan0`,
-      `link set wan0 mtu ${MTU} txqueuelen ${TRANSMIT_QUEUE} up`
-    ]
+    const lines = ['link set lo up', `addr add ${address}/8 dev wan0`, `link set wan0 mtu ${MTU} txqueuelen ${TRANSMIT_QUEUE} up`]
     execFileSync('ip', ['-n', full, '-batch', '-'], { input: `${lines.join('\n')}\n` })
     return { address, inside: (command, args) => ['ip', ['netns', 'exec', full, command, ...args]] }
   }

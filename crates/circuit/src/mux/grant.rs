@@ -84,6 +84,12 @@ impl Receiving {
         self.received > self.awaited
     }
 
+    /// Bytes that come before the one that is awaited.
+    #[cfg(test)]
+    pub const fn before_awaited(&self) -> u64 {
+        self.awaited.saturating_sub(self.received)
+    }
+
     /// Ends the measurement of a round trip, if there is an answer, and if the sender waited for it.
     pub fn sample(&mut self, now: u64, trip: &mut RoundTrip) {
         if self.is_answered() {
@@ -144,7 +150,7 @@ impl Receiving {
 #[cfg(test)]
 mod tests {
     use super::{Pool, Receiving, RoundTrip};
-    use crate::limits::{INITIAL_WINDOW, MAX_CIRCUIT_CREDIT, MAX_WINDOW, MIN_WINDOW_STEP};
+    use crate::limits::{INITIAL_WINDOW, MAX_CIRCUIT_CREDIT, MAX_WINDOW, MIN_WINDOW_STEP, WINDOWS_PER_WINDOW};
 
     const ALONE: Pool = Pool { others: 0, streams: 1 };
 
@@ -186,6 +192,24 @@ mod tests {
         take(&mut receiving, 1);
         assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), Some(MIN_WINDOW_STEP + 2 * INITIAL_WINDOW));
         assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), None);
+    }
+
+    #[test]
+    fn a_large_window_is_granted_by_eighths() {
+        let mut receiving = Receiving::new();
+        for _ in 0..20 {
+            let half = receiving.window / 2;
+            take(&mut receiving, half);
+            receiving.grant(ALONE, 0, &RoundTrip::default());
+        }
+        let step = MAX_WINDOW / WINDOWS_PER_WINDOW;
+        for _ in 0..3 * WINDOWS_PER_WINDOW {
+            take(&mut receiving, step - 1);
+            assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), None);
+            take(&mut receiving, 1);
+            let offset = receiving.consumed + MAX_WINDOW;
+            assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), Some(offset));
+        }
     }
 
     #[test]

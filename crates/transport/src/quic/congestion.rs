@@ -2,7 +2,7 @@
 //! buffers hold as well.
 //!
 //! The rate is what was acknowledged in each round trip, the largest of the last ones; the time is the shortest round trip of the last
-//! seconds, for which the queue is drained now and then. Their product and a quarter may be under way, so that a path that has become
+//! seconds, for which the queue is drained now and then. A quarter more than their product, and ten milliseconds, may be under way, so that a path that has become
 //! faster shows it. A lost packet says nothing by itself, since radio links lose some whatever is sent: only more of them than chance
 //! explains make the link yield. A link carries many circuits; were it to fill the buffers before it, all of them would wait there, however
 //! little each had sent. Reasons and figures: docs/adr/0013-links-measure-their-path.md.
@@ -24,9 +24,9 @@ const BELIEVED: Duration = Duration::from_secs(10);
 /// The least that may be under way, packets.
 const LEAST_PACKETS: u64 = 8;
 
-/// What acknowledgements that wait for each other hide, packets and time.
-const HIDDEN_PACKETS: u64 = 20;
-const HIDDEN_TIME: Duration = Duration::from_millis(5);
+/// What acknowledgements that wait for each other, jitter and busy machines add to a round trip that is not a queue. Without it a window by
+/// the shortest round trip carries less than it was made for, and so shrinks.
+const HIDDEN_TIME: Duration = Duration::from_millis(10);
 
 /// Losses that make a link yield: one of so many packets, and so many more for chance.
 const LOSS_SHARE: u64 = 50;
@@ -219,7 +219,7 @@ impl Path {
         let product = self.product();
         let wanted = match self.phase {
             Phase::Search { .. } => self.window,
-            Phase::Keep => product + product / 4 + (HIDDEN_PACKETS * self.mtu).min(over(self.rate(), HIDDEN_TIME)),
+            Phase::Keep => product + product / 4 + over(self.rate(), HIDDEN_TIME),
             Phase::Drain => product / 2,
         };
         if self.bound >= wanted && !yields {

@@ -95,7 +95,10 @@ impl World {
             let lane = &mut self.lanes[at];
             while lane.down.len() > one_way {
                 let came = usize::try_from(lane.down.pop_front().unwrap()).unwrap();
-                assert!(lane.receiving.receive(came));
+                // A cell ends where the credit does.
+                let first = came.min(usize::try_from(lane.receiving.before_awaited()).unwrap());
+                assert!(lane.receiving.receive(first));
+                assert!(lane.receiving.receive(came - first));
                 assert!(lane.receiving.consume(came));
                 lane.carried += came as u64;
             }
@@ -158,7 +161,7 @@ fn streams_of_a_circuit_queue_no_more_together_but_for_their_least_windows() {
         // Each keeps what waits for its next WINDOW as well.
         let least = ((streams as u64 - 1) * MIN_WINDOW_STEP) as f64 / world.product() as f64;
         assert!(share > 0.97, "{streams}: {share}");
-        assert!(queue < 0.6 + least && longest < 0.9 + least, "{streams}: {queue} {longest}");
+        assert!(queue < 0.6 + least && longest < 1.0 + least, "{streams}: {queue} {longest}");
         let each: Vec<u64> = world.lanes.iter().map(|lane| lane.carried).collect();
         assert!(each.iter().max().unwrap() < &(2 * each.iter().min().unwrap()), "{each:?}");
     }
@@ -187,7 +190,7 @@ fn a_place_that_becomes_wider_narrower_or_farther_is_measured_again() {
     ] {
         (world.rate, world.round_trip) = (rate, round_trip * 1000);
         // A queue that is left over takes some looks.
-        world.run(120_000);
+        world.run(25_000);
         let (share, queue, _) = world.run(4000);
         assert!(share > 0.9, "{name}: {share}");
         // The least window is half a product where it is narrow.
