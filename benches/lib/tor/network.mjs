@@ -83,7 +83,7 @@ export class TorNetwork {
 
   /**
    * Brings it up; resolves when the clients know every relay with the flags that it will have. A `site` says where each node is, and with
-   * `pinned` that every path is relay 0, 1 and 2; then there is no client with conflux, which needs two paths.
+   * `pinned` that every path is relay 0 and 1, in either order, and 2; then there is no client with conflux, which needs two paths.
    */
   static async start(scheduler, parent, site = LOOPBACK) {
     const folder = join(parent, `tor-${scheduler}`)
@@ -138,7 +138,7 @@ export class TorNetwork {
       `ExcludeNodes ${authorities}`,
       'LearnCircuitBuildTimeout 0',
       'CircuitBuildTimeout 60',
-      ...(this.#site.pinned ? ['EntryNodes relay0', 'MiddleNodes relay1', 'ExitNodes relay2'] : []),
+      ...(this.#site.pinned ? ['EntryNodes relay0,relay1', 'MiddleNodes relay0,relay1', 'ExitNodes relay2'] : []),
       ...more
     ]
   }
@@ -209,30 +209,36 @@ export class TorNetwork {
         'V3AuthoritativeDirectory 1',
         ...['V3AuthVotingInterval 20', 'V3AuthVoteDelay 4', 'V3AuthDistDelay 4', 'V3AuthNIntervalsValid 3'],
         ...['TestingV3AuthInitialVotingInterval 20', 'TestingV3AuthInitialVoteDelay 4', 'TestingV3AuthInitialDistDelay 4'],
+        // Who is stable or fast is judged by comparison else, and an entry has to be both.
+        ...['AuthDirVoteStableGuaranteeMinUptime 0', 'AuthDirVoteStableGuaranteeMTBF 0', 'AuthDirFastGuarantee 1 KBytes'],
         ...['TestingDirAuthVoteExit *', 'TestingDirAuthVoteHSDir *', 'TestingDirAuthVoteGuard *', 'TestingMinExitFlagThreshold 0']
       ])
     }
     this.relays = Array.from({ length: this.#site.relays }, (_, at) => this.#launch(`relay${at}`, this.#relay(`relay${at}`, ports.pop())))
     const done = (line) => line.includes('Bootstrapped 100%')
     const all = (children) => Promise.all(children.map((child) => child.line(done, BOOTSTRAP_SECONDS)))
-    // A client that finds its guard not ready yet does not ask it again for minutes.
     await all(this.relays)
+    // A client whose guard is not listed as one when it comes has nobody to ask for the next list.
+    const relay = await TorControl.open(join(this.#folder, 'relay0'))
+    await this.#complete(relay)
+    relay.close()
     this.socks = { plain: ports.pop(), conflux: ports.pop() }
     this.client = this.#launch('plain', this.#client(this.socks.plain, ['ConfluxEnabled 0']))
     if (!this.#site.pinned) this.confluxClient = this.#launch('conflux', this.#client(this.socks.conflux, []))
     await all([this.client, this.confluxClient].filter(Boolean))
     this.control = await TorControl.open(join(this.#folder, 'plain'))
-    await this.#complete()
+    await this.#complete(this.control)
     await Promise.all(authorities.map(({ name }) => this.#voteSeldom(name)))
     for (const { name } of this.relays) this.fingerprints.push(await this.#fingerprint(name.split(' ')[1]))
   }
 
-  async #complete() {
+  /** Waits until the node of that control port knows all relays with the flags that they will have. */
+  async #complete(control) {
     const deadline = Date.now() + BOOTSTRAP_SECONDS * 1000
     for (;;) {
-      const known = await this.control.relays()
+      const known = await control.relays()
       const names = this.relays.map(({ name }) => name.split(' ')[1])
-      if (names.every((name) => ['Guard', 'Exit'].every((flag) => known.get(name)?.includes(flag)))) return
+      if (names.every((name) => ['Guard', 'Exit', 'V2Dir', 'Stable'].every((flag) => known.get(name)?.includes(flag)))) return
       if (Date.now() > deadline) throw new Error('the Tor network has no complete consensus')
       await sleep(500)
     }

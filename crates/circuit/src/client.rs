@@ -13,8 +13,8 @@ use anonnet_crypto::cgo::{ClientLayer, client_receive};
 use anonnet_crypto::handshake::ClientHandshake;
 use anonnet_crypto::keys::NodeId;
 use core::fmt;
-use core::time::Duration;
 use core::net::SocketAddr;
+use core::time::Duration;
 use rand_core::CryptoRng;
 
 /// A relay of a path.

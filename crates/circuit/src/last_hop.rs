@@ -13,8 +13,8 @@ use anonnet_crypto::cgo::RelayLayer;
 use anonnet_crypto::handshake::HopSecrets;
 use anonnet_crypto::keys::NodeId;
 use core::fmt;
-use core::time::Duration;
 use core::net::IpAddr;
+use core::time::Duration;
 
 /// A relay's layers of a circuit, once it is not the last hop any more.
 #[derive(Debug)]

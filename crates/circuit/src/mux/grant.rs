@@ -190,7 +190,10 @@ mod tests {
         take(&mut receiving, MIN_WINDOW_STEP - 1);
         assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), None);
         take(&mut receiving, 1);
-        assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), Some(MIN_WINDOW_STEP + 2 * INITIAL_WINDOW));
+        assert_eq!(
+            receiving.grant(ALONE, 0, &RoundTrip::default()),
+            Some(MIN_WINDOW_STEP + 2 * INITIAL_WINDOW)
+        );
         assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), None);
     }
 

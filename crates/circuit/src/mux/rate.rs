@@ -52,7 +52,11 @@ impl RoundTrip {
             self.takes = took;
             self.seen = now;
         } else if without_queue {
-            self.takes = if took > self.takes { self.takes + 3 * took } else { 2 * (self.takes + took) } / 4;
+            self.takes = if took > self.takes {
+                self.takes + 3 * took
+            } else {
+                2 * (self.takes + took)
+            } / 4;
             self.seen = now;
         } else {
             self.takes = self.takes.min(took).max(self.takes - self.takes / 8);

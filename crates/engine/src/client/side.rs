@@ -57,7 +57,9 @@ impl Side for ClientSide {
     }
 
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
-        self.circuit.flush(Duration::from_nanos(monotonic_ns()), out).map_err(|error| error.kind())
+        self.circuit
+            .flush(Duration::from_nanos(monotonic_ns()), out)
+            .map_err(|error| error.kind())
     }
 
     fn send(&mut self, stream: u16, data: &[u8], out: &mut Vec<u8>) -> Result<usize, ErrorKind> {

@@ -205,7 +205,10 @@ impl Path {
                 if full >= FULL_ROUNDS {
                     Phase::Keep
                 } else {
-                    Phase::Search { best: best.max(rate), full }
+                    Phase::Search {
+                        best: best.max(rate),
+                        full,
+                    }
                 }
             }
             Phase::Keep if self.far >= FAR_ROUNDS || now.saturating_duration_since(self.seen) > BELIEVED => Phase::Drain,
@@ -239,7 +242,9 @@ impl Path {
 
 /// Bytes at `rate` bytes a second in that time.
 fn over(rate: u64, time: Duration) -> u64 {
-    u64::try_from(u128::from(rate) * time.as_micros() / 1_000_000).unwrap_or(u64::MAX).min(MOST)
+    u64::try_from(u128::from(rate) * time.as_micros() / 1_000_000)
+        .unwrap_or(u64::MAX)
+        .min(MOST)
 }
 
 /// Makes the controllers of links; `0`: bytes that may be under way before the first acknowledgement.

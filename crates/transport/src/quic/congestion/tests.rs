@@ -66,8 +66,11 @@ impl World {
     }
 
     fn chance(&mut self, one_of: u64) -> bool {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        one_of != 0 && (self.seed >> 33) % one_of == 0
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        one_of != 0 && (self.seed >> 33).is_multiple_of(one_of)
     }
 
     fn send(&mut self, way: Way) {
@@ -132,7 +135,13 @@ const fn ms(count: u64) -> Duration {
 
 #[test]
 fn a_path_is_filled_and_its_queue_is_not() {
-    for (rate, round_trip) in [(TWENTY_MEGABITS, 50), (TWENTY_MEGABITS, 150), (12_500_000, 20), (125_000, 80), (50_000_000, 50)] {
+    for (rate, round_trip) in [
+        (TWENTY_MEGABITS, 50),
+        (TWENTY_MEGABITS, 150),
+        (12_500_000, 20),
+        (125_000, 80),
+        (50_000_000, 50),
+    ] {
         let way = Way {
             rate,
             round_trip: ms(round_trip),
@@ -145,7 +154,10 @@ fn a_path_is_filled_and_its_queue_is_not() {
         assert!(share > 0.93, "{rate} {round_trip}: {share}");
         // One round trip, ten milliseconds and what comes together; at slow rates the least.
         let least = Duration::from_nanos(LEAST_PACKETS * PACKET * 1_000_000_000 / rate);
-        assert!(waited < ms(round_trip) * 120 / 100 + ms(14) + least, "{rate} {round_trip}: {waited:?}");
+        assert!(
+            waited < ms(round_trip) * 120 / 100 + ms(14) + least,
+            "{rate} {round_trip}: {waited:?}"
+        );
     }
 }
 
@@ -204,7 +216,13 @@ fn a_path_that_becomes_faster_slower_longer_or_shorter_is_measured_again() {
         round_trip: ms(200),
         ..WAY
     };
-    for (name, way) in [("first", WAY), ("slower", sixth), ("faster", WAY), ("longer", long), ("shorter", WAY)] {
+    for (name, way) in [
+        ("first", WAY),
+        ("slower", sixth),
+        ("faster", WAY),
+        ("longer", long),
+        ("shorter", WAY),
+    ] {
         // A queue that is left over takes some looks, one each ten seconds.
         world.run(way, ms(33_000));
         let (share, waited) = world.run(way, ms(5000));
