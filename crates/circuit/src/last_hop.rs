@@ -3,7 +3,7 @@
 use crate::error::{CircuitError, StreamError, Violation};
 use crate::event::{ExtendRequest, HopEvent, StreamId};
 use crate::limits::MAX_RELAY_EARLY;
-use crate::mux::{Mux, MuxEvent, Side};
+use crate::mux::{Mux, MuxEvent, Side, micros};
 use crate::seal::{Seal, not_empty};
 use anonnet_cells::{
     BODY_LEN, Body, BodyWriter, Cell, CellError, Command, EndReason, Extend, Kind, MAX_DATA, Message, Messages, Reassembly, append, cells,
@@ -14,6 +14,7 @@ use anonnet_crypto::handshake::HopSecrets;
 use anonnet_crypto::keys::NodeId;
 use core::fmt;
 use core::net::IpAddr;
+use core::time::Duration;
 
 /// A relay's layers of a circuit, once it is not the last hop any more.
 #[derive(Debug)]
@@ -231,7 +232,8 @@ impl LastHop {
     }
 
     /// Appends the WINDOWs and last words that are due. Call it each time the buffer was handed to the link.
-    pub fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), CircuitError> {
-        self.mux.flush(&mut self.layers.backward, out)
+    /// `now` is the time since any moment, the same for the circuit's life: by it the circuit knows how much credit its streams need.
+    pub fn flush(&mut self, now: Duration, out: &mut Vec<u8>) -> Result<(), CircuitError> {
+        self.mux.flush(&mut self.layers.backward, micros(now), out)
     }
 }
