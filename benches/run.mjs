@@ -1,10 +1,10 @@
-// `npm run bench -- chain|soak|tor [--short]`: macro benchmarks of the addon that the default build ships. Ratios and bounds of the same run
+// `npm run bench -- chain|embed|soak|tor [--short]`: macro benchmarks of the addon that the default build ships. Ratios and bounds of the same run
 // are what counts: machines are noisy. Results go to benches/results/ and to standard output.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-const benches = ['chain', 'soak', 'tor']
+const benches = ['chain', 'embed', 'soak', 'tor']
 const [name, ...flags] = process.argv.slice(2)
 if (!benches.includes(name) || flags.some((flag) => flag !== '--short')) {
   process.stderr.write(`usage: npm run bench -- ${benches.join('|')} [--short]\n`)
