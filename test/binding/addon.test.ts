@@ -78,6 +78,7 @@ describe('exports', () => {
         'circuitRpc',
         'close',
         'closeCircuit',
+        'closeLinks',
         'closeProxy',
         'connect',
         'constructor',
