@@ -80,6 +80,7 @@ describe('exports', () => {
         'circuits',
         'close',
         'closeCircuit',
+        'closeLinks',
         'closeProxy',
         'connect',
         'constructor',

@@ -78,6 +78,10 @@ pub const PROXY_ATTEMPTS_MAX: u32 = 3;
 pub const CLIENT_CIRCUITS_MAX: usize = 16_384;
 /// Bytes of one read that goes up to JavaScript.
 pub const JS_READ_MAX_BYTES: usize = 64 * 1024;
+/// What a read for JavaScript waits for while its stream flows: a crossing costs as much as some ten thousand bytes.
+pub const JS_READ_WANTED_BYTES: usize = 32 * 1024;
+/// How long such a read waits.
+pub const JS_READ_PATIENCE: Duration = Duration::from_millis(1);
 /// Largest single write that is taken from JavaScript.
 pub const JS_WRITE_MAX_BYTES: usize = 1024 * 1024;
 /// Most operations of a node under way.

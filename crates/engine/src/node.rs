@@ -301,6 +301,11 @@ impl Node {
         lock(&self.inner.circuits).remove(&circuit).is_some()
     }
 
+    /// Closes every link to other nodes, with all that runs on them; the next operation dials anew.
+    pub fn close_links(&self) {
+        self.inner.server.pool.drop_links();
+    }
+
     /// Cancels an operation, which then fails with [`ErrorKind::Aborted`].
     pub fn cancel(&self, op: OpId) {
         self.inner.operations.cancel(op);
