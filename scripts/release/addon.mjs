@@ -1,0 +1,105 @@
+// Builds the addon for one target into target/ship/addons/<platform>/.
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { output, root, run, step } from '../lib.mjs'
+import { digest, findTraces } from './inspect.mjs'
+import { addonName, ship } from './targets.mjs'
+import { before, reproducible, rustFor, zigTools } from './toolchain.mjs'
+
+export const addonFile = (platform) => join(ship, 'addons', platform, addonName(platform))
+
+/** What an addon was made with, as written beside it; undefined when there is none. */
+export function madeWith(platform) {
+  const file = join(ship, 'addons', platform, 'made.json')
+  return existsSync(file) && existsSync(addonFile(platform)) ? JSON.parse(readFileSync(file, 'utf8')) : undefined
+}
+
+/** The names that Node exports and the addon imports, as an import library; and the library that napi-build looks for beside it, empty. */
+async function windowsLibraries(zig, cargoRoot) {
+  const folder = join(cargoRoot, 'target', 'ship', 'libnode')
+  mkdirSync(folder, { recursive: true })
+  const names = napiNames()
+  writeFileSync(join(folder, 'node.def'), `LIBRARY node.exe\nEXPORTS\n${names.join('\n')}\n`)
+  const made = await run(zig.python, ['-m', 'ziglang', 'dlltool', '-m', 'i386:x86-64', '-d', 'node.def', '-l', 'libnode.dll.a'], {
+    cwd: folder
+  })
+  if (made !== 0) throw new Error('zig dlltool made no import library')
+  copyFileSync(join(folder, 'libnode.dll.a'), join(folder, 'libnode.a'))
+  copyFileSync(join(folder, 'libnode.dll.a'), join(folder, 'node.lib'))
+  writeFileSync(join(folder, 'libnode.dll'), '')
+  return { LIBNODE_PATH: folder }
+}
+
+/** Node-API's functions, out of the crate that declares them. */
+function napiNames() {
+  const metadata = JSON.parse(output('cargo', ['metadata', '--format-version', '1', '--locked']) ?? '{"packages":[]}')
+  const crate = metadata.packages.find(({ name }) => name === 'napi-sys')
+  if (crate === undefined) throw new Error('napi-sys is not among the dependencies')
+  const source = readFileSync(join(crate.manifest_path, '..', 'src', 'functions.rs'), 'utf8')
+  return [...new Set([...source.matchAll(/\bfn (napi_\w+|node_api_\w+)/g)].map(([, name]) => name))].sort()
+}
+
+/** Builds, and says what came of it: `{ ok, why?, made? }`. `folder` is the clone that is built, `clean` builds from nothing. */
+export async function buildAddon(target, { folder = root } = {}) {
+  const { platform, triple } = target
+  const zig = await zigTools()
+  if (zig === undefined) return { ok: false, why: 'zig and cargo-zigbuild could not be installed from PyPI' }
+  const rust = rustFor(triple)
+  if (rust === undefined)
+    return { ok: false, why: `no Rust here has the standard library of ${triple} or its source: \`rustup target add ${triple}\`` }
+  step(`building the addon for ${platform} with Rust ${rust.version}${rust.buildStd ? ' and its standard library from source' : ''}`)
+  const env = {
+    ...reproducible(triple, rust, target.flags, folder),
+    ...target.env,
+    ...(target.os === 'win32' ? await windowsLibraries(zig, folder) : {}),
+    ...(rust.buildStd ? { RUSTC_BOOTSTRAP: '1' } : {}),
+    CARGO: rust.cargo,
+    RUSTC: rust.rustc,
+    CARGO_INCREMENTAL: '0',
+    SOURCE_DATE_EPOCH: '0',
+    PATH: before(zig.bin)
+  }
+  let library
+  let compiled = 0
+  const args = ['build', '--release', '--lib', '-p', 'anonnet-binding', '--locked', '--message-format=json-render-diagnostics']
+  const code = await run(
+    'cargo-zigbuild',
+    [
+      ...args,
+      ...['--target', target.glibc === undefined ? triple : `${triple}.${target.glibc}`],
+      ...['--target-dir', join(folder, 'target', 'cross')],
+      ...(rust.buildStd ? ['-Z', 'build-std=std,panic_unwind'] : [])
+    ],
+    {
+      cwd: folder,
+      env,
+      quiet: true,
+      onLine: (line) => {
+        if (line.startsWith('{')) {
+          const message = JSON.parse(line)
+          if (message.reason !== 'compiler-artifact') return
+          compiled += 1
+          if (compiled % 40 === 0) step(`  ${compiled} crates`)
+          if (message.target.kind.includes('cdylib') && message.package_id.includes('anonnet-binding')) library = message.filenames[0]
+        } else if (!/^\s*(Compiling|Finished|Fresh|Blocking)/.test(line)) process.stderr.write(`  ${line}\n`)
+      }
+    }
+  )
+  if (code !== 0 || library === undefined) return { ok: false, why: 'it did not compile or link: see the messages above' }
+  const file = join(folder, 'target', 'ship', 'addons', platform, addonName(platform))
+  mkdirSync(join(file, '..'), { recursive: true })
+  rmSync(file, { force: true })
+  copyFileSync(library, file)
+  const traces = findTraces(readFileSync(file))
+  if (traces.length > 0) return { ok: false, why: `it holds paths of this machine: ${traces.slice(0, 3).join(', ')}` }
+  const made = {
+    platform,
+    bytes: statSync(file).size,
+    sha256: digest(readFileSync(file)),
+    rust: rust.version,
+    buildStd: rust.buildStd,
+    tools: zig.versions
+  }
+  writeFileSync(join(file, '..', 'made.json'), `${JSON.stringify(made, null, 2)}\n`)
+  return { ok: true, made }
+}
