@@ -1,8 +1,8 @@
 // Builds the addon for one target into target/ship/addons/<platform>/.
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { output, root, run, step } from '../lib.mjs'
-import { digest, findTraces } from './inspect.mjs'
+import { digest, findTraces, glibcNeeded } from './inspect.mjs'
 import { addonName, ship } from './targets.mjs'
 import { before, reproducible, rustFor, zigTools } from './toolchain.mjs'
 
@@ -86,20 +86,33 @@ export async function buildAddon(target, { folder = root } = {}) {
     }
   )
   if (code !== 0 || library === undefined) return { ok: false, why: 'it did not compile or link: see the messages above' }
+  return take(target, library, { rust: rust.version, buildStd: rust.buildStd, tools: zig.versions }, folder)
+}
+
+/** Puts a built addon in its place, if it tells nothing of this machine. */
+function take({ platform, os, glibc }, library, how, folder = root) {
   const file = join(folder, 'target', 'ship', 'addons', platform, addonName(platform))
-  mkdirSync(join(file, '..'), { recursive: true })
+  const body = readFileSync(library)
+  const traces = findTraces(body)
+  if (traces.length > 0) return { ok: false, why: `it holds paths of this machine: ${traces.slice(0, 3).join(', ')}` }
+  const needed = glibcNeeded(body)
+  if (os === 'linux' && (glibc === undefined ? needed !== undefined : Number(needed?.slice(2)) > Number(glibc.slice(2))))
+    return { ok: false, why: `it needs glibc ${needed}, and the platform has ${glibc ?? 'musl'}` }
+  mkdirSync(dirname(file), { recursive: true })
   rmSync(file, { force: true })
   copyFileSync(library, file)
-  const traces = findTraces(readFileSync(file))
-  if (traces.length > 0) return { ok: false, why: `it holds paths of this machine: ${traces.slice(0, 3).join(', ')}` }
-  const made = {
-    platform,
-    bytes: statSync(file).size,
-    sha256: digest(readFileSync(file)),
-    rust: rust.version,
-    buildStd: rust.buildStd,
-    tools: zig.versions
-  }
-  writeFileSync(join(file, '..', 'made.json'), `${JSON.stringify(made, null, 2)}\n`)
+  const made = { platform, bytes: body.length, sha256: digest(body), ...(needed === undefined ? {} : { glibc: needed }), ...how }
+  writeFileSync(join(dirname(file), 'made.json'), `${JSON.stringify(made, null, 2)}\n`)
   return { ok: true, made }
+}
+
+/** Takes the local build; the same result as `buildAddon`. */
+export function adopt(target) {
+  const local = join(root, addonName(target.platform))
+  if (!existsSync(local)) return { ok: false, why: 'there is none: `npm run build` first' }
+  return take(target, local, {
+    rust: /^rustc (\S+)/.exec(output('rustc', ['-V']) ?? '')?.[1] ?? '',
+    buildStd: false,
+    tools: 'npm run build'
+  })
 }

@@ -1,5 +1,5 @@
 // A relay for small machines: the command in one file, its addon, a unit for systemd; and the same as one executable, Node included.
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail, output, root, run, step, tool } from '../lib.mjs'
 import { digest } from './inspect.mjs'
@@ -53,7 +53,10 @@ export async function fetchNode(platform, version) {
   mkdirSync(into, { recursive: true })
   writeFileSync(join(into, 'package.json'), '{ "private": true }\n')
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
-  await run(npm, ['install', '--force', '--no-audit', '--no-fund', '--loglevel=error', `${name}@${version}`], { cwd: into, quiet: true })
+  await run(npm, ['install', '--force', '--no-audit', '--no-fund', '--loglevel=error', '--fetch-retries=0', `${name}@${version}`], {
+    cwd: into,
+    quiet: true
+  })
   return existsSync(node) ? node : undefined
 }
 
@@ -103,6 +106,14 @@ export async function makeSingle(platform, addon) {
   const packed = join(folder, `${baseName(platform)}-single.tar.gz`)
   writeFileSync(packed, pack(`${baseName(platform)}-single`, entries))
   return { file, packed, bytes: statSync(file).size, packedBytes: statSync(packed).size }
+}
+
+/** The archives that are there, packed. */
+export function archivesThere() {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.tar.gz'))
+    .map((name) => join(folder, name))
 }
 
 /** SHA256SUMS of everything that is published. */

@@ -53,7 +53,7 @@ async function place(folder, addon, platform) {
   step('installing the test runner for arm64')
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
   return (
-    (await run(npm, ['ci', '--cpu=arm64', '--os=linux', '--libc=glibc', '--ignore-scripts', '--loglevel=error'], {
+    (await run(npm, ['ci', '--cpu=arm64', '--os=linux', '--libc=glibc', '--ignore-scripts', '--prefer-offline', '--loglevel=error'], {
       cwd: folder,
       quiet: true
     })) === 0

@@ -41,10 +41,15 @@ function started(command, args, cwd) {
   return { pid: child.pid, ended, until, stop: () => child.kill('SIGTERM') }
 }
 
-const rss = (pid) => Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
+/** Resident memory in bytes, and the part of it that is not pages of files, which the system drops when it needs them. */
+function memory(pid) {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const bytes = (name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024
+  return { rss: bytes('VmRSS'), own: bytes('RssAnon') }
+}
 
 /**
- * Starts one bootstrap node and one relay out of an archive, on loopback, and reads the relay's resident memory. Linux only.
+ * Starts bootstrap nodes and a relay out of an archive, on loopback, and reads the relay's resident memory. Linux only.
  *
  * @param command what starts it in the unpacked folder, such as `['node', 'anonnet.cjs']` or `['./anonnet']`.
  */
@@ -59,15 +64,23 @@ export async function footprint(archive, command) {
       running.push(child)
       return child
     }
-    const key = await start('keys', 'new', '--out', 'b.key').until(/^public key\s+(\S+)/m)
-    const config = `[network]\nbootstrap = ["${key[1]}@127.1.0.1:9501"]\n[test_network]\nallow_private = true\nlist_interval_ms = 5000\n`
+    const addresses = [1, 2, 3].map((index) => `127.${index}.0.1:9501`)
+    const keys = await Promise.all(
+      addresses.map((_, index) => start('keys', 'new', '--out', `b${index}.key`).until(/^public key\s+(\S+)/m))
+    )
+    const entries = keys.map(([, key], index) => `"${key}@${addresses[index]}"`)
+    const config = `[network]\nbootstrap = [${entries}]\n[test_network]\nallow_private = true\nlist_interval_ms = 5000\n`
     writeFileSync(join(folder, 'network.toml'), config)
-    const boot = start('bootstrap', '-c', 'network.toml', '--identity', 'b.key', '--listen', '127.1.0.1:9501', '--state-dir', 'b')
-    await boot.until(/@127\.1\.0\.1/)
-    const relay = start('relay', '-c', 'network.toml', '--listen', '127.11.0.1:9501', '--state-dir', 'r')
+    const common = ['-c', 'network.toml', '--state-dir']
+    await Promise.all(
+      addresses.map((address, index) =>
+        start('bootstrap', ...common, `b${index}`, '--identity', `b${index}.key`, '--listen', address).until(/listens on UDP/)
+      )
+    )
+    const relay = start('relay', ...common, 'r', '--listen', '127.11.0.1:9501')
     await relay.until(/listens on UDP/)
     await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
-    return { archiveBytes: statSync(archive).size, bytes, rss: rss(relay.pid) }
+    return { archiveBytes: statSync(archive).size, bytes, ...memory(relay.pid) }
   } finally {
     for (const child of running) child.stop()
     await Promise.all(running.map(({ ended }) => ended))

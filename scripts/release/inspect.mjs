@@ -28,6 +28,12 @@ export function findTraces(body) {
   return [...new Set([...own, ...PLACES.flatMap((place) => place.exec(text)?.[0] ?? [])])]
 }
 
+/** The newest version of glibc's symbols that a library asks for; undefined when it asks for none, as with musl. */
+export function glibcNeeded(body) {
+  const minors = [...body.toString('latin1').matchAll(/GLIBC_2\.(\d+)/g)].map(([, minor]) => Number(minor))
+  return minors.length === 0 ? undefined : `2.${Math.max(...minors)}`
+}
+
 /** Names of secrets in a file's bytes. */
 export function findSecrets(body) {
   const text = body.toString('latin1')

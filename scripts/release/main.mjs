@@ -1,11 +1,11 @@
 // `npm run release`: everything of a release that can be made on this machine, then what was proven and what was not. The verbs are its steps,
-// and docs/releasing.md tells them: addon [platform...], pack, check, archive, prove, repeat [platform], licences, folders.
+// and docs/releasing.md tells them: addon [platform...], adopt, pack, check, prove, archive, repeat [platform], licences, sums, folders.
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fail, root, step } from '../lib.mjs'
 import { buildDist, checkTools, installPackages } from '../setup.mjs'
-import { addonFile, buildAddon, madeWith } from './addon.mjs'
-import { makeSingle, packArchive, writeSums } from './archive.mjs'
+import { addonFile, adopt, buildAddon, madeWith } from './addon.mjs'
+import { archivesThere, makeSingle, packArchive, writeSums } from './archive.mjs'
 import { checkInstalled, checkTarballs, hostPlatform } from './check.mjs'
 import { tryEmulated } from './emulated.mjs'
 import { footprint } from './footprint.mjs'
@@ -16,6 +16,7 @@ import { addonName, ship, targetOf, targets } from './targets.mjs'
 
 const say = (text = '') => process.stdout.write(`${text}\n`)
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`
+const memory = (rss, own) => `${megabytes(rss)} resident, ${megabytes(own)} of it not pages of files`
 /** Platform -> what is known of it, in words; the table at the end. */
 const known = new Map()
 const learn = (platform, text) => known.set(platform, [...(known.get(platform) ?? []), text])
@@ -98,8 +99,8 @@ async function archiveStep() {
     files.push(archive)
     say(`${relative(root, archive)}  ${megabytes(statSync(archive).size)}`)
     if (platform === host && process.platform === 'linux') {
-      const { bytes, rss } = await footprint(archive, [process.execPath, 'anonnet.cjs'])
-      say(`  unpacked ${megabytes(bytes)}; an idle relay on Node ${process.versions.node}: ${megabytes(rss)} resident`)
+      const { bytes, rss, own } = await footprint(archive, [process.execPath, 'anonnet.cjs'])
+      say(`  unpacked ${megabytes(bytes)}; an idle relay on Node ${process.versions.node}: ${memory(rss, own)}`)
       learn(platform, 'the archive runs a relay')
     }
     const single = await makeSingle(platform, addonFile(platform))
@@ -110,8 +111,8 @@ async function archiveStep() {
     files.push(single.packed)
     say(`${relative(root, single.packed)}  ${megabytes(single.packedBytes)}, the executable ${megabytes(single.bytes)}`)
     if (platform === host) {
-      const { rss } = await footprint(single.packed, ['./anonnet'])
-      say(`  an idle relay: ${megabytes(rss)} resident`)
+      const { rss, own } = await footprint(single.packed, ['./anonnet'])
+      say(`  an idle relay: ${memory(rss, own)}`)
       learn(platform, 'the single executable runs a relay')
     }
   }
@@ -125,6 +126,13 @@ async function repeatStep(platform = hostPlatform()) {
   for (const line of lines) say(line)
   if (!ok) complain([`${platform}: two builds of one commit differ`])
   else learn(platform, 'built twice, in two folders, with the same bytes')
+}
+
+/** Takes what `npm run build` made on this system into the release: macOS and Windows build their own addons in CI. */
+function adoptStep() {
+  const { ok, why, made } = adopt(targetNamed(hostPlatform()))
+  if (!ok) fail(`The addon cannot be taken: ${why}.`)
+  step(`${made.platform}: ${megabytes(made.bytes)}, sha256 ${made.sha256.slice(0, 16)}…`)
 }
 
 async function licencesStep() {
@@ -163,12 +171,14 @@ async function everything() {
 
 const verbs = {
   addon: (platforms) => addonStep(platforms),
+  adopt: adoptStep,
   pack: packStep,
   check: checkStep,
   prove: proveStep,
   archive: archiveStep,
   repeat: ([platform]) => repeatStep(platform),
   licences: licencesStep,
+  sums: () => writeSums([...tarballsOf(), ...archivesThere()]),
   folders: writePlatformFolders,
   refuse: () => fail('Packages are published out of target/ship/tarballs, where `npm run release` puts them: see docs/releasing.md.')
 }

@@ -45,6 +45,8 @@ export function platformManifest({ platform, os, cpu, libc }) {
     version: manifest.version,
     description: `The addon of anonnet for ${platform}.`,
     license: manifest.license,
+    // npm's provenance compares it with where the package was built.
+    ...(manifest.repository === undefined ? {} : { repository: manifest.repository }),
     main: addonName(platform),
     files: [addonName(platform), 'THIRD_PARTY_LICENSES'],
     engines: manifest.engines,

@@ -11,7 +11,7 @@ const ASSET = 'addon'
 
 interface Sea {
   isSea(): boolean
-  getAsset(key: string): ArrayBuffer
+  getRawAsset(key: string): ArrayBuffer
 }
 
 /** The part of Node that knows single executables; undefined in a process that is none. */
@@ -30,12 +30,12 @@ export function isSingleExecutable(): boolean {
  *
  * @param file the name that it gets there.
  */
-export function loadInside(require: NodeJS.Require, file: string, sea: Pick<Sea, 'getAsset'> | undefined = executable()): unknown {
+export function loadInside(require: NodeJS.Require, file: string, sea: Pick<Sea, 'getRawAsset'> | undefined = executable()): unknown {
   if (sea === undefined) throw new Error('no single executable')
   const folder = mkdtempSync(join(tmpdir(), 'anonnet-'))
   try {
     const path = join(folder, file)
-    writeFileSync(path, Buffer.from(sea.getAsset(ASSET)), { mode: 0o500, flag: 'wx' })
+    writeFileSync(path, Buffer.from(sea.getRawAsset(ASSET)), { mode: 0o500, flag: 'wx' })
     return require(path)
   } finally {
     try {

@@ -70,7 +70,7 @@ describe('loader', () => {
       path = id
       return { mode: statSync(id).mode & 0o777, folder: statSync(dirname(id)).mode & 0o777, content: readFileSync(id, 'utf8') }
     }) as NodeJS.Require
-    const asset = { getAsset: () => new TextEncoder().encode('the addon').buffer as ArrayBuffer }
+    const asset = { getRawAsset: () => new TextEncoder().encode('the addon').buffer as ArrayBuffer }
     expect(loadInside(require, 'anonnet.x.node', asset)).toEqual({ mode: 0o500, folder: 0o700, content: 'the addon' })
     expect(basename(path)).toBe('anonnet.x.node')
     expect(existsSync(dirname(path))).toBe(false)
