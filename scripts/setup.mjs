@@ -70,18 +70,20 @@ function install(folder) {
   }
 }
 
+/** What the addon is made of. */
+export const addonSources = () => [
+  'Cargo.toml',
+  'Cargo.lock',
+  'build.rs',
+  ...walk('.cargo'),
+  ...walk('crates', (name) => name.endsWith('Cargo.toml') || (/\/src\/.*\.rs$/.test(name) && !/\/tests?(\/|\.rs)/.test(name)))
+]
+
 /** Builds the addon with napi: anonnet.<platform>.node, index.js and index.d.ts in the root. */
 export async function buildAddon(rustc) {
-  const sources = [
-    'Cargo.toml',
-    'Cargo.lock',
-    'build.rs',
-    ...walk('.cargo'),
-    ...walk('crates', (name) => name.endsWith('Cargo.toml') || (/\/src\/.*\.rs$/.test(name) && !/\/tests?(\/|\.rs)/.test(name)))
-  ]
   // What is loaded into other people's programs tells nobody where it was built, and is the same wherever that was.
   const env = reproducible(hostTriple())
-  const wanted = hashOf(sources, rustc, 'no paths')
+  const wanted = hashOf(addonSources(), rustc, 'no paths')
   if (addonFile() && readStamp('addon') === wanted) return
   step('building the addon (the first time takes some minutes)')
   const made = join(root, 'target', 'napi')

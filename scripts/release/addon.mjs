@@ -1,17 +1,20 @@
 // Builds the addon for one target into target/ship/addons/<platform>/.
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { output, root, run, step } from '../lib.mjs'
+import { hashOf, output, root, run, step } from '../lib.mjs'
+import { addonSources } from '../setup.mjs'
 import { digest, findTraces, glibcNeeded } from './inspect.mjs'
 import { addonName, ship } from './targets.mjs'
 import { before, reproducible, rustFor, zigTools } from './toolchain.mjs'
 
 export const addonFile = (platform) => join(ship, 'addons', platform, addonName(platform))
 
-/** What an addon was made with, as written beside it; undefined when there is none. */
+/** What an addon was made with, as written beside it; undefined when there is none, or one of other sources. */
 export function madeWith(platform) {
   const file = join(ship, 'addons', platform, 'made.json')
-  return existsSync(file) && existsSync(addonFile(platform)) ? JSON.parse(readFileSync(file, 'utf8')) : undefined
+  if (!existsSync(file) || !existsSync(addonFile(platform))) return undefined
+  const made = JSON.parse(readFileSync(file, 'utf8'))
+  return made.sources === hashOf(addonSources()) ? made : undefined
 }
 
 /** The names that Node exports and the addon imports, as an import library; and the library that napi-build looks for beside it, empty. */
@@ -101,7 +104,14 @@ function take({ platform, os, glibc }, library, how, folder = root) {
   mkdirSync(dirname(file), { recursive: true })
   rmSync(file, { force: true })
   copyFileSync(library, file)
-  const made = { platform, bytes: body.length, sha256: digest(body), ...(needed === undefined ? {} : { glibc: needed }), ...how }
+  const made = {
+    platform,
+    bytes: body.length,
+    sha256: digest(body),
+    sources: hashOf(addonSources()),
+    ...(needed === undefined ? {} : { glibc: needed }),
+    ...how
+  }
   writeFileSync(join(dirname(file), 'made.json'), `${JSON.stringify(made, null, 2)}\n`)
   return { ok: true, made }
 }

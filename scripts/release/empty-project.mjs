@@ -7,7 +7,7 @@ import { program, tail } from './program.mjs'
 import { serve } from './registry.mjs'
 import { manifest } from './targets.mjs'
 
-const TIME_LIMIT_MS = 60_000
+const TIME_LIMIT_MS = 120_000
 
 /** The README's program, with the network, the target and the answer filled in. */
 export function snippet() {
@@ -33,7 +33,7 @@ const env = {
   NETWORK: JSON.stringify({ bootstrap: net.bootstrap, testNetwork: net.testNetwork }),
   TARGET: '127.0.0.1:' + page.address().port
 }
-execFile(process.execPath, ['snippet.mjs'], { env, timeout: 30000 }, async (error, out, err) => {
+execFile(process.execPath, ['snippet.mjs'], { env, timeout: 60000 }, async (error, out, err) => {
   await net.close()
   page.close()
   process.stdout.write(out)

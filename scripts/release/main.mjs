@@ -174,7 +174,7 @@ const verbs = {
   adopt: adoptStep,
   pack: packStep,
   check: checkStep,
-  prove: proveStep,
+  prove: () => proveStep().then(table),
   archive: archiveStep,
   repeat: ([platform]) => repeatStep(platform),
   licences: licencesStep,
