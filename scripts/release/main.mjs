@@ -1,5 +1,5 @@
 // `npm run release`: everything of a release that can be made on this machine, then what was proven and what was not. The verbs are its steps,
-// and docs/releasing.md tells them: addon [platform...], adopt, pack, check, prove, archive, repeat [platform], licences, sums, folders.
+// and docs/releasing.md tells them: addon [platform...], link [platform...], adopt, pack, check, prove, archive, repeat [platform], licences, sums, folders.
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fail, root, step } from '../lib.mjs'
@@ -43,6 +43,15 @@ async function addonStep(platforms) {
       // A platform that was asked for by name has to come out.
       if (platforms.length > 0) problems.push(`${target.platform}: ${why}`)
     }
+  }
+}
+
+/** Whether a platform links at all, without waiting for the optimiser; nothing of it is kept. */
+async function linkStep(platforms) {
+  for (const target of platforms.length === 0 ? targets : platforms.map(targetNamed)) {
+    const { ok, why } = await buildAddon(target, { trial: true })
+    say(`${target.platform}: ${ok ? 'links' : `does not link: ${why}`}`)
+    if (!ok) problems.push(`${target.platform}: ${why}`)
   }
 }
 
@@ -171,6 +180,7 @@ async function everything() {
 
 const verbs = {
   addon: (platforms) => addonStep(platforms),
+  link: (platforms) => linkStep(platforms),
   adopt: adoptStep,
   pack: packStep,
   check: checkStep,
