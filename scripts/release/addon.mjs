@@ -30,6 +30,8 @@ async function windowsLibraries(zig, cargoRoot) {
   copyFileSync(join(folder, 'libnode.dll.a'), join(folder, 'libnode.a'))
   copyFileSync(join(folder, 'libnode.dll.a'), join(folder, 'node.lib'))
   writeFileSync(join(folder, 'libnode.dll'), '')
+  // Debian's standard library asks for GCC's stack protector, which nothing here uses and zig does not have.
+  for (const name of ['libssp.a', 'libssp_nonshared.a']) writeFileSync(join(folder, name), '!<arch>\n')
   return { LIBNODE_PATH: folder }
 }
 
