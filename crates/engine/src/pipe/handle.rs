@@ -124,6 +124,7 @@ impl StreamHandle {
     }
 
     /// What the edge has read is not taken where it passes it on.
+    #[cfg(any(feature = "exit", feature = "proxy"))]
     pub(crate) fn blocked(&self) {
         if let Some(hold) = self.pipe.hold(INBOUND) {
             hold.pause();
@@ -131,6 +132,7 @@ impl StreamHandle {
     }
 
     /// Until the stream is over without having ended well, whatever of it is still to be passed on. For one task at a time.
+    #[cfg(any(feature = "exit", feature = "proxy"))]
     pub(crate) fn broken(&self) -> impl Future<Output = ErrorKind> {
         let mut known: Option<Waker> = None;
         std::future::poll_fn(move |cx| {
