@@ -60,7 +60,7 @@ async function circuits(subject, count) {
 }
 
 /** Measures again what failed, and keeps what it failed with: one refused circuit does not end a long run, but it is told. */
-async function attempt(failures, work) {
+export async function attempt(failures, work) {
   for (let left = ATTEMPTS - 1; ; left--) {
     try {
       return await work()

@@ -2,12 +2,11 @@
 import { quantile } from '../processes.mjs'
 import { besideBulk, firstBytes, load } from '../pump.mjs'
 import { between, sampler } from '../tor/machine.mjs'
+import { attempt } from '../tor/measure.mjs'
 
 const PARALLEL = 8
 /** So that what is still under way ends before the next figure. */
 const PAUSE_MS = 1000
-const ATTEMPTS = 3
-const RETRY_MS = 2000
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 let runs = 0
 
@@ -41,19 +40,6 @@ async function beside(where, count, bulk, user, { warm }) {
   const found = await besideBulk({ proxy, inside, target, user: bulk, warm }, () => requests(where, count, user))
   await sleep(PAUSE_MS)
   return found
-}
-
-/** Measures again what failed, and keeps what it failed with. */
-async function attempt(failures, work) {
-  for (let left = ATTEMPTS - 1; ; left--) {
-    try {
-      return await work()
-    } catch (error) {
-      failures.push(error.message)
-      if (left === 0) throw error
-      await sleep(RETRY_MS)
-    }
-  }
 }
 
 /** One turn of one subject: its figures by name, all or those that are `wanted`, and what had to be measured again. */
