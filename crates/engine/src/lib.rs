@@ -28,8 +28,10 @@ mod scratch;
 mod server;
 mod stats;
 mod sync;
+mod task;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use events::{Event, EventQueue, Failure, OpId, OpValue, ProxyProtocol, ProxyRequestEvent};
 pub use node::{Ask, CircuitSnapshot, IntroduceTo, LinkSnapshot, Node, NodeOptions, PathHop, Peer, ProxySnapshot, Snapshot, StoredAt};

@@ -33,6 +33,7 @@ use crate::rng::os_rng;
 use crate::rpc;
 use crate::server::{RateLimit, Resolve, Roles, Server, SourceLimits};
 use crate::sync::lock;
+use crate::waiting::{Incoming, Introductions};
 
 pub use services::IntroduceTo;
 pub use snapshot::{CircuitSnapshot, LinkSnapshot, ProxySnapshot, Snapshot};
@@ -103,9 +104,9 @@ struct Inner {
     proxies: Mutex<HashMap<u32, AbortHandle>>,
     attach: Attach,
     /// Introductions to services of ours, until the program answers them.
-    introductions: Mutex<services::Introductions>,
+    introductions: Mutex<Introductions>,
     /// Streams of clients of services of ours, the same.
-    incoming: Mutex<HashMap<u32, StreamHandle>>,
+    incoming: Incoming,
     /// Those that are connected with a target.
     forwarded: Arc<AtomicUsize>,
     /// Proofs of work that may still be begun.

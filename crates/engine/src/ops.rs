@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use anonnet_errors::ErrorKind;
@@ -11,6 +12,9 @@ use tokio::task::AbortHandle;
 use crate::events::{Event, EventQueue, Failure, OpId, OpValue};
 use crate::limits::OPERATIONS_MAX;
 use crate::sync::lock;
+use crate::task::spawn_on;
+
+type Work = Pin<Box<dyn Future<Output = Result<OpValue, Failure>> + Send>>;
 
 /// Whoever takes an operation out of the table answers it: so it is answered once.
 #[derive(Clone)]
@@ -43,6 +47,11 @@ impl Operations {
     where
         F: Future<Output = Result<OpValue, Failure>> + Send + 'static,
     {
+        self.start_boxed(op, Box::pin(work), Box::new(unmake))
+    }
+
+    /// Boxes, so that what runs a task is compiled once and not for each operation there is.
+    fn start_boxed(&self, op: OpId, work: Work, unmake: Box<dyn FnOnce(u32) + Send>) -> Result<(), ErrorKind> {
         {
             let mut running = lock(&self.running);
             if running.len() >= OPERATIONS_MAX {
@@ -54,7 +63,7 @@ impl Operations {
             running.insert(op, None);
         }
         let this = self.clone();
-        let task = self.runtime.spawn(async move {
+        let task = spawn_on(&self.runtime, async move {
             let result = work.await;
             if let Err(Ok(OpValue { number: Some(number), .. })) = this.answer(op, result) {
                 unmake(number);

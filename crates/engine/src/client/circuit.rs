@@ -22,6 +22,7 @@ use crate::rng::os_rng;
 use crate::scratch::CellReader;
 use crate::server::{OwnedHost, RelayNote, RelaySide};
 use crate::stats::Traffic;
+use crate::task::spawn;
 
 /// A path, guard first.
 pub(crate) struct BuildRequest {
@@ -153,7 +154,7 @@ pub(crate) async fn build<T: Transport>(
     };
     // Known before it is served, so that its end is never told before its beginning.
     ready(handle);
-    tokio::spawn(serve(driver, receiver, ended));
+    spawn(serve(driver, receiver, ended));
     Ok(())
 }
 

@@ -26,6 +26,8 @@ use crate::rpc::Pending;
 use crate::server::{Door, Server, Services, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, serve_link};
 use crate::stats::RelayStats;
 use crate::sync::lock;
+use crate::task::{spawn, spawn_on};
+use crate::waiting::Incoming;
 
 /// Proxied requests that wait for a circuit.
 const ATTACH_PENDING_MAX: usize = 8192;
@@ -104,10 +106,10 @@ impl Node {
             let weak: Weak<Server<QuicTransport>> = Arc::downgrade(&server);
             server.pool.on_link(move |link| {
                 if let Some(server) = weak.upgrade() {
-                    tokio::spawn(serve_link(server, link));
+                    spawn(serve_link(server, link));
                 }
             });
-            runtime.spawn(accept_links(Arc::clone(&server), transport.clone()));
+            spawn_on(&runtime, accept_links(Arc::clone(&server), transport.clone()));
         }
         let attach = Attach {
             events: events.clone(),
@@ -128,7 +130,7 @@ impl Node {
             proxies: Mutex::default(),
             attach,
             introductions: Mutex::default(),
-            incoming: Mutex::default(),
+            incoming: Incoming::default(),
             forwarded: Arc::default(),
             solvers: Semaphore::new(POW_SOLVERS_MAX),
             next_id: AtomicU32::new(1),
@@ -179,7 +181,7 @@ impl Inner {
             task.abort();
         }
         lock(&self.streams).clear();
-        lock(&self.incoming).clear();
+        self.incoming.clear();
         lock(&self.circuits).clear();
         self.operations.cancel_all_but(op);
         self.server.pool.close();

@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::session::{Attach, Client, serve};
 use crate::limits::PROXY_CLIENTS_MAX;
+use crate::task::spawn;
 
 #[derive(Default)]
 pub(crate) struct ProxyStats {
@@ -23,7 +24,7 @@ pub(crate) struct ProxyStats {
 pub(crate) async fn listen(attach: Attach, listener: u32, address: SocketAddr) -> Result<(SocketAddr, AbortHandle), ErrorKind> {
     let socket = TcpListener::bind(address).await.map_err(|_| ErrorKind::BindFailed)?;
     let bound = socket.local_addr().map_err(|_| ErrorKind::BindFailed)?;
-    let task = tokio::spawn(async move {
+    let task = spawn(async move {
         let places = Arc::new(Semaphore::new(PROXY_CLIENTS_MAX));
         let mut clients = JoinSet::new();
         loop {

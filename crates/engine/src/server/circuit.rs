@@ -20,6 +20,7 @@ use crate::pump::{Pump, Sides, pump};
 use crate::quota::{Account, Hold};
 use crate::rng::os_rng;
 use crate::scratch::CellReader;
+use crate::task::spawn;
 
 /// Serves a circuit until it ends; its halves are torn down by being dropped.
 pub(super) async fn serve<T: Transport>(
@@ -69,10 +70,10 @@ async fn run<T: Transport>(
             }
         };
         match note {
-            RelayNote::Begin { handle, host, port } => drop(tokio::spawn(exit::serve(Arc::clone(server), handle, host, port))),
-            RelayNote::Resolve { handle, name } => drop(tokio::spawn(exit::resolve(Arc::clone(server), handle, name))),
+            RelayNote::Begin { handle, host, port } => drop(spawn(exit::serve(Arc::clone(server), handle, host, port))),
+            RelayNote::Resolve { handle, name } => drop(spawn(exit::resolve(Arc::clone(server), handle, name))),
             RelayNote::Directory { handle } => {
-                drop(tokio::spawn(super::link::serve_directory(
+                drop(spawn(super::link::serve_directory(
                     Arc::clone(server),
                     handle,
                     link.remote_address(),

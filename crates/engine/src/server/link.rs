@@ -13,6 +13,7 @@ use crate::events::Event;
 use crate::limits::{RPC_ANSWER_TIMEOUT, RPC_CLIENT_REQUEST_MAX_BYTES, RPC_NODE_REQUEST_MAX_BYTES, RPC_PER_LINK_MAX};
 use crate::pipe::StreamHandle;
 use crate::rpc::{frame_length, read_growing_frame, write_frame};
+use crate::task::spawn;
 
 /// Takes links until the transport closes.
 pub(crate) async fn accept_links<T: Transport>(server: Arc<Server<T>>, transport: T) {
@@ -20,7 +21,7 @@ pub(crate) async fn accept_links<T: Transport>(server: Arc<Server<T>>, transport
         // The pool tells of the links that it takes; each is told once.
         let adopted = server.pool.adopt(link.clone());
         let server = Arc::clone(&server);
-        tokio::spawn(async move {
+        spawn(async move {
             let (node, authenticated) = (link.peer().map(|id| id.0), link.is_authenticated());
             let tell = |up| {
                 if !adopted {
@@ -56,7 +57,7 @@ pub(crate) async fn serve_link<T: Transport>(server: Arc<Server<T>>, link: T::Li
                     continue;
                 }
                 let (server, link, requests) = (Arc::clone(&server), link.clone(), Arc::clone(&requests));
-                tokio::spawn(async move {
+                spawn(async move {
                     // A failed request ends its stream; there is nobody else to tell.
                     let _ = tokio::time::timeout(RPC_ANSWER_TIMEOUT, serve_rpc(&server, &link, send, recv)).await;
                     requests.fetch_sub(1, Ordering::Relaxed);
