@@ -28,6 +28,8 @@ function buffer(bytes: Uint8Array): Buffer {
 /** Turns what a synchronous native call threw into our classes; leaves what is not ours. */
 export function translate(error: unknown): unknown {
   const { code, message } = error as { code?: unknown; message?: unknown }
+  // A panic that was caught at the edge. Its text is nobody's business: an event tells the line.
+  if (code === 'GenericFailure') return errorFromCode('ERR_ANONNET_INTERNAL')
   if (typeof code !== 'string' || !code.startsWith('ERR_ANONNET_')) return error
   return errorFromCode(code, { detail: typeof message === 'string' && message !== '' ? message : undefined })
 }
@@ -216,6 +218,12 @@ export class Engine {
     if (!this.closing) guarded(() => this.#native.refuse(request, code))
   }
 
+  /** The node's own circuits. */
+  circuits(): NativeSnapshot['circuits'] {
+    return guarded(() => this.#native.circuits())
+  }
+
+  /** Circuits, links and counters. Throws ERR_ANONNET_NOT_BUILT where the addon counts nothing. */
   snapshot(): NativeSnapshot {
     return guarded(() => this.#native.snapshot())
   }

@@ -1,21 +1,18 @@
-//! Tasks. What is not on the cells' way runs boxed: tokio's part of a task is then compiled once, and not for each kind of task there is.
+//! Tasks. Each type of future that tokio runs brings some kilobytes of its machinery with it; behind a box they share one.
 
 use std::future::Future;
 use std::pin::Pin;
 
-use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// What a task works on, whatever it is.
+pub(crate) type Work<T = ()> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Starts a task on that runtime.
-pub(crate) fn spawn_on(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    let work: Work = Box::pin(work);
-    runtime.spawn(work)
+/// Starts a task on the runtime of the caller. It goes on when the handle is dropped.
+pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    spawn_boxed(Box::pin(work))
 }
 
-/// Starts a task on the runtime that this one runs on.
-pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    let work: Work = Box::pin(work);
+fn spawn_boxed(work: Work) -> JoinHandle<()> {
     tokio::spawn(work)
 }

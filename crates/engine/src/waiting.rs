@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use anonnet_cells::EndReason;
 use anonnet_crypto::service::Introduction;
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::limits::{INCOMING_TIMEOUT, INCOMING_WAITING_MAX, INTRODUCTION_TIMEOUT, INTRODUCTIONS_WAITING_MAX};
 use crate::pipe::StreamHandle;
 use crate::sync::lock;
-use crate::task::spawn_on;
+use crate::task::spawn;
 
 struct Waiting {
     circuit: u32,
@@ -51,7 +50,7 @@ pub(crate) struct Incoming(Arc<Mutex<HashMap<u32, StreamHandle>>>);
 
 impl Incoming {
     /// `false`, and the stream is refused, where as many wait as may. One that waits for too long is refused later.
-    pub(crate) fn insert(&self, stream: u32, handle: StreamHandle, runtime: &Handle) -> bool {
+    pub(crate) fn insert(&self, stream: u32, handle: StreamHandle) -> bool {
         {
             let mut waiting = lock(&self.0);
             if waiting.len() >= INCOMING_WAITING_MAX {
@@ -61,7 +60,8 @@ impl Incoming {
             waiting.insert(stream, handle);
         }
         let weak = Arc::downgrade(&self.0);
-        spawn_on(runtime, async move {
+        // On the runtime of whoever serves the circuit.
+        spawn(async move {
             tokio::time::sleep(INCOMING_TIMEOUT).await;
             let late = weak.upgrade().and_then(|waiting| lock(&waiting).remove(&stream));
             if let Some(handle) = late {

@@ -15,13 +15,17 @@ use rand_core::Rng;
 use super::streams::within;
 use super::{Inner, Node};
 use crate::client::{Ask, CircuitHandle};
-use crate::copy::splice;
+#[cfg(feature = "exit")]
+use crate::copy::{socket_kind, splice};
 use crate::events::{Event, OpId, OpValue};
+#[cfg(feature = "exit")]
 use crate::limits::CONNECT_ADDRESS_TIMEOUT;
 use crate::pipe::{Answer, StreamHandle};
 use crate::rng::os_rng;
-use crate::server::{dial, kind_of};
+#[cfg(feature = "exit")]
+use crate::server::dial;
 use crate::sync::lock;
+#[cfg(feature = "exit")]
 use crate::task::spawn;
 
 /// What a client knows of an introduction point.
@@ -214,7 +218,15 @@ impl Node {
         handle.inspect(|handle| handle.reset(EndReason::from_kind(kind))).is_some()
     }
 
+    /// Connects an incoming stream with a target, and copies both ways; answered once connected. [`ErrorKind::NotBuilt`] without the feature `exit`,
+    /// which brings what opens sockets.
+    #[cfg(not(feature = "exit"))]
+    pub fn forward_stream(&self, _: OpId, _: u32, _: SocketAddr) -> Result<(), ErrorKind> {
+        Err(ErrorKind::NotBuilt)
+    }
+
     /// Connects an incoming stream with a target, and copies both ways; answered once connected.
+    #[cfg(feature = "exit")]
     pub fn forward_stream(&self, op: OpId, stream: u32, target: SocketAddr) -> Result<(), ErrorKind> {
         self.check_open()?;
         let handle = self.inner.incoming.take(stream).ok_or(ErrorKind::Closed)?;
@@ -225,7 +237,7 @@ impl Node {
                     biased;
                     // The client gave up meanwhile.
                     kind = handle.ended() => Err(kind),
-                    dialled = dial(target) => dialled.map_err(|error| kind_of(&error)),
+                    dialled = dial(target) => dialled.map_err(|error| socket_kind(&error)),
                 }
             };
             let connected = tokio::time::timeout(CONNECT_ADDRESS_TIMEOUT, connecting).await;
@@ -249,9 +261,11 @@ impl Node {
     }
 }
 
+#[cfg(feature = "exit")]
 /// Counts a forwarded stream, so that a node that ends lets it finish.
 struct Forwarding(Arc<AtomicUsize>);
 
+#[cfg(feature = "exit")]
 impl Forwarding {
     fn new(inner: &Inner) -> Self {
         inner.forwarded.fetch_add(1, Ordering::Relaxed);
@@ -259,6 +273,7 @@ impl Forwarding {
     }
 }
 
+#[cfg(feature = "exit")]
 impl Drop for Forwarding {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -275,7 +290,7 @@ impl Inner {
 
     fn incoming(&self, circuit: u32, handle: StreamHandle, port: u16) {
         let stream = self.new_id();
-        if self.incoming.insert(stream, handle, &self.runtime) {
+        if self.incoming.insert(stream, handle) {
             self.events.push(Event::IncomingStream { circuit, stream, port });
         }
     }

@@ -48,7 +48,7 @@ pub(crate) async fn serve_link<T: Transport>(server: Arc<Server<T>>, link: T::Li
             StreamKind::Circuit => {
                 // Dropped halves are torn down: a node that is no relay carries nothing.
                 if server.roles.relay && !server.draining.load(Ordering::Relaxed) {
-                    tokio::spawn(circuit::serve(Arc::clone(&server), link.clone(), send, recv));
+                    spawn(circuit::serve(Arc::clone(&server), link.clone(), send, recv));
                 }
             }
             StreamKind::Rpc => {
@@ -59,11 +59,20 @@ pub(crate) async fn serve_link<T: Transport>(server: Arc<Server<T>>, link: T::Li
                 let (server, link, requests) = (Arc::clone(&server), link.clone(), Arc::clone(&requests));
                 spawn(async move {
                     // A failed request ends its stream; there is nobody else to tell.
+                    let _place = Place(requests);
                     let _ = tokio::time::timeout(RPC_ANSWER_TIMEOUT, serve_rpc(&server, &link, send, recv)).await;
-                    requests.fetch_sub(1, Ordering::Relaxed);
                 });
             }
         }
+    }
+}
+
+/// A request's place on its link, given back however it ends.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -272,12 +272,11 @@ async fn what_waits_for_the_program_is_bounded_in_number_and_time() {
 
     let mut meeting = world.meet([9; 20]).await;
     let incoming = Incoming::default();
-    let runtime = tokio::runtime::Handle::current();
     let mut ours = Vec::new();
     for number in 0..3 {
         ours.push(soon(meeting.client.handle.clone().connect("", 80)).await.unwrap());
         let (theirs, _) = soon(meeting.incoming.recv()).await.unwrap();
-        assert!(incoming.insert(number, theirs, &runtime));
+        assert!(incoming.insert(number, theirs));
     }
     let taken = incoming.take(1).unwrap();
     tokio::time::sleep(INCOMING_TIMEOUT).await;
@@ -291,7 +290,6 @@ async fn what_waits_for_the_program_is_bounded_in_number_and_time() {
 async fn streams_that_wait_for_the_program_are_bounded() {
     let world = World::new();
     let incoming = Incoming::default();
-    let runtime = tokio::runtime::Handle::current();
     let mut number = 0;
     let mut meetings = Vec::new();
     for cookie in 0..3 {
@@ -303,7 +301,7 @@ async fn streams_that_wait_for_the_program_are_bounded() {
         }
         for ours in &ours {
             let (theirs, _) = soon(meeting.incoming.recv()).await.unwrap();
-            let fits = incoming.insert(number, theirs, &runtime);
+            let fits = incoming.insert(number, theirs);
             assert_eq!(fits, (number as usize) < INCOMING_WAITING_MAX);
             if !fits {
                 assert_eq!(soon(ours.answer()).await.err(), Some(ErrorKind::ResourceLimit));
