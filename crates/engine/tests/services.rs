@@ -87,7 +87,8 @@ impl World {
             .op(|op| service.accept_rendezvous(op, request, answering, cookie, DEADLINE));
         let joined = self.client.op(|op| client.await_rendezvous(op, rendezvous, DEADLINE));
         let (accepted, joined) = tokio::join!(accepted, joined);
-        (accepted.unwrap(), joined.unwrap());
+        accepted.unwrap();
+        joined.unwrap();
         assert!(!service.drop_introduction(request), "it was answered");
         (rendezvous, answering)
     }
