@@ -239,7 +239,7 @@ async fn an_introduction_point_that_is_made_again_takes_the_place_of_the_one_bef
     let mut introduced = second.introduced;
     let introducing = world.client_introduction().await;
     let (_, message) = ServiceClient::start(&mut rng(5), second.entry, b"again").unwrap();
-    soon(introducing.handle.ask(Ask::Introduce(message))).await.unwrap();
+    soon(introducing.handle.clone().ask(Ask::Introduce(message))).await.unwrap();
     assert_eq!(soon(introduced.recv()).await.unwrap().1, b"again");
 }
 
@@ -252,7 +252,7 @@ async fn what_waits_for_the_program_is_bounded_in_number_and_time() {
     let mut introduction = async |seed| {
         let circuit = world.client_introduction().await;
         let (_, message) = ServiceClient::start(&mut rng(seed), entry.clone(), b"").unwrap();
-        soon(circuit.handle.ask(Ask::Introduce(message))).await.unwrap();
+        soon(circuit.handle.clone().ask(Ask::Introduce(message))).await.unwrap();
         soon(point.introduced.recv()).await.unwrap().0
     };
     let count = u32::try_from(INTRODUCTIONS_WAITING_MAX).unwrap();
