@@ -128,6 +128,30 @@ export const ERROR_REGISTRY = [
   },
   { code: 'ERR_ANONNET_NOT_FOUND', blame: 'network', retry: 'later', advice: 'Nobody who was asked has it.' },
   {
+    code: 'ERR_ANONNET_INTRODUCTION_FAILED',
+    blame: 'peer',
+    retry: 'now',
+    advice: 'An introduction point could not be made, or did not pass an introduction on.'
+  },
+  {
+    code: 'ERR_ANONNET_RENDEZVOUS_FAILED',
+    blame: 'network',
+    retry: 'now',
+    advice: 'The rendezvous with a service did not come about.'
+  },
+  {
+    code: 'ERR_ANONNET_SERVICE_NOT_FOUND',
+    blame: 'network',
+    retry: 'later',
+    advice: 'No descriptor of that service was found: it is not there, or its address is wrong.'
+  },
+  {
+    code: 'ERR_ANONNET_CLIENT_AUTH',
+    blame: 'caller',
+    retry: 'never',
+    advice: 'The service takes authorised clients only, and no key given opens its descriptor.'
+  },
+  {
     code: 'ERR_ANONNET_INTERNAL',
     blame: 'bug',
     retry: 'later',

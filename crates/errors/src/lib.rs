@@ -133,6 +133,10 @@ registry! {
     DescriptorInvalid = "DESCRIPTOR_INVALID", Peer, Never, "A relay descriptor is malformed, expired, or its signature is wrong.";
     RecordInvalid = "RECORD_INVALID", Peer, Never, "A stored record is malformed, expired, or its signature is wrong.";
     NotFound = "NOT_FOUND", Network, Later, "Nobody who was asked has it.";
+    IntroductionFailed = "INTRODUCTION_FAILED", Peer, Now, "An introduction point could not be made, or did not pass an introduction on.";
+    RendezvousFailed = "RENDEZVOUS_FAILED", Network, Now, "The rendezvous with a service did not come about.";
+    ServiceNotFound = "SERVICE_NOT_FOUND", Network, Later, "No descriptor of that service was found: it is not there, or its address is wrong.";
+    ClientAuth = "CLIENT_AUTH", Caller, Never, "The service takes authorised clients only, and no key given opens its descriptor.";
     Internal = "INTERNAL", Bug, Later, "A bug of AnonNet; please report it with the code and what you did.";
 }
 

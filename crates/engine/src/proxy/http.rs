@@ -284,6 +284,10 @@ pub fn status_of(kind: ErrorKind) -> u16 {
         | ErrorKind::NotBootstrapped
         | ErrorKind::NameNotResolved
         | ErrorKind::HostUnreachable
+        | ErrorKind::IntroductionFailed
+        | ErrorKind::RendezvousFailed
+        | ErrorKind::ServiceNotFound
+        | ErrorKind::ClientAuth
         | ErrorKind::StreamReset => 503,
         ErrorKind::Timeout => 504,
         ErrorKind::Internal => 500,

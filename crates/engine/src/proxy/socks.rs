@@ -34,9 +34,14 @@ impl Reply {
     /// What a client is told for an error.
     pub fn from_kind(kind: ErrorKind) -> Self {
         match kind {
-            ErrorKind::ExitPolicy => Self::NotAllowed,
+            ErrorKind::ExitPolicy | ErrorKind::ClientAuth => Self::NotAllowed,
             ErrorKind::NoPath | ErrorKind::NotBootstrapped | ErrorKind::LinkUnreachable => Self::NetworkUnreachable,
-            ErrorKind::HostUnreachable | ErrorKind::NameNotResolved | ErrorKind::NotFound => Self::HostUnreachable,
+            ErrorKind::HostUnreachable
+            | ErrorKind::NameNotResolved
+            | ErrorKind::NotFound
+            | ErrorKind::IntroductionFailed
+            | ErrorKind::RendezvousFailed
+            | ErrorKind::ServiceNotFound => Self::HostUnreachable,
             ErrorKind::StreamRefused => Self::Refused,
             ErrorKind::Timeout => Self::TimedOut,
             ErrorKind::Unsupported => Self::Command,
