@@ -37,6 +37,7 @@ export {
   PathError,
   type Retry,
   RpcError,
+  ServiceError,
   StoreError,
   StreamError,
   TimeoutError
