@@ -10,4 +10,5 @@ mod keys;
 mod node;
 mod options;
 mod runtime;
+mod service;
 mod snapshot;

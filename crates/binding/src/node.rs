@@ -33,10 +33,10 @@ pub struct NativeHop {
 /// A node. Methods return at once; those with an `op` are answered by an event of that number.
 #[napi]
 pub struct NativeNode {
-    node: Node,
+    pub(crate) node: Node,
 }
 
-fn milliseconds(value: u32) -> Duration {
+pub(crate) fn milliseconds(value: u32) -> Duration {
     Duration::from_millis(value.into())
 }
 

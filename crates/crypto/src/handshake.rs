@@ -23,7 +23,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 const VERSION_CIRCUIT: &[u8] = b"anonnet:1:circuit";
 
 const EK_LEN: usize = 1184;
-const CT_LEN: usize = 1088;
+pub(crate) const CT_LEN: usize = 1088;
 
 /// Extensions are opaque here, and at most this long, in bytes.
 pub const MAX_EXTENSIONS_LEN: usize = 512;
@@ -101,11 +101,7 @@ impl Transcript<'_> {
             &encap_prefix(version),
             version,
         ];
-        let seed = Zeroizing::new(h("anonnet:1:hs-seed", &secret));
-        let verify = Zeroizing::new(h("anonnet:1:hs-verify", &secret));
-        let mut keys = Zeroizing::new([0; 256]);
-        xof("anonnet:1:hs-final", &[seed.as_ref()], keys.as_mut());
-        Schedule { verify, keys }
+        schedule_of(&secret)
     }
 
     fn auth(&self, verify: &[u8; 32], y: &[u8; 32], ct: &[u8; CT_LEN], mac: &[u8; 32], record: &[u8]) -> [u8; 32] {
@@ -126,14 +122,23 @@ impl Transcript<'_> {
     }
 }
 
-struct Schedule {
-    verify: Zeroizing<[u8; 32]>,
+/// What comes out of all that two ends have in common.
+pub(crate) fn schedule_of(secret: &[&[u8]]) -> Schedule {
+    let seed = Zeroizing::new(h("anonnet:1:hs-seed", secret));
+    let verify = Zeroizing::new(h("anonnet:1:hs-verify", secret));
+    let mut keys = Zeroizing::new([0; 256]);
+    xof("anonnet:1:hs-final", &[seed.as_ref()], keys.as_mut());
+    Schedule { verify, keys }
+}
+
+pub(crate) struct Schedule {
+    pub(crate) verify: Zeroizing<[u8; 32]>,
     /// K2[32] | forward[80] | backward[80] | BIND[32] | RESUME[32]
     keys: Zeroizing<[u8; 256]>,
 }
 
 impl Schedule {
-    fn split(&self) -> (SingleUseKey, HopSecrets) {
+    pub(crate) fn split(&self) -> (SingleUseKey, HopSecrets) {
         let mut k2 = Zeroizing::new([0; 32]);
         let mut hop = HopSecrets {
             forward: [0; 80],
@@ -152,7 +157,7 @@ impl Schedule {
     }
 }
 
-fn key_half(keys: &[u8; 64]) -> (SingleUseKey, &[u8]) {
+pub(crate) fn key_half(keys: &[u8; 64]) -> (SingleUseKey, &[u8]) {
     let (k1, mac_key) = keys.split_at(32);
     let mut key = Zeroizing::new([0; 32]);
     key.copy_from_slice(k1);

@@ -12,5 +12,6 @@ pub mod hash;
 pub mod keys;
 pub mod keystore;
 pub mod record;
+pub mod service;
 
 pub use error::{CryptoError, HandshakeFault, RecordFault, StoreFault};

@@ -21,6 +21,7 @@ mod pipe;
 pub mod proxy;
 mod pump;
 mod quota;
+pub mod records;
 mod rng;
 mod rpc;
 mod scratch;
@@ -31,6 +32,6 @@ mod sync;
 mod tests;
 
 pub use events::{Event, EventQueue, Failure, OpId, OpValue, ProxyProtocol, ProxyRequestEvent};
-pub use node::{Ask, CircuitSnapshot, LinkSnapshot, Node, NodeOptions, PathHop, Peer, ProxySnapshot, Snapshot, StoredAt};
+pub use node::{Ask, CircuitSnapshot, IntroduceTo, LinkSnapshot, Node, NodeOptions, PathHop, Peer, ProxySnapshot, Snapshot, StoredAt};
 pub use server::{RateLimit, Resolve, Roles, SystemResolver};
 pub use stats::RelaySnapshot;

@@ -74,3 +74,5 @@ pub const JS_READ_MAX_BYTES: usize = 64 * 1024;
 pub const JS_WRITE_MAX_BYTES: usize = 1024 * 1024;
 /// Most operations of a node under way.
 pub const OPERATIONS_MAX: usize = 65_536;
+/// Proofs of work that a node makes at once.
+pub const POW_SOLVERS_MAX: usize = 2;

@@ -1,6 +1,7 @@
 //! A node: what TypeScript commands. Every method returns at once; what takes time is an operation whose answer is an event.
 
 mod lifecycle;
+mod services;
 mod snapshot;
 mod streams;
 
@@ -16,6 +17,7 @@ use anonnet_crypto::keystore::StoredKeys;
 use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_transport::{DialRole, QuicTransport, Transport};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
@@ -32,6 +34,7 @@ use crate::rpc;
 use crate::server::{RateLimit, Resolve, Roles, Server, SourceLimits};
 use crate::sync::lock;
 
+pub use services::IntroduceTo;
 pub use snapshot::{CircuitSnapshot, LinkSnapshot, ProxySnapshot, Snapshot};
 
 /// A key file and what opens it.
@@ -99,6 +102,8 @@ struct Inner {
     streams: Mutex<HashMap<u32, Arc<StreamHandle>>>,
     proxies: Mutex<HashMap<u32, AbortHandle>>,
     attach: Attach,
+    /// Proofs of work that may still be begun.
+    solvers: Semaphore,
     next_id: AtomicU32,
     closed: AtomicBool,
     runtime: Handle,

@@ -10,11 +10,13 @@ use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_relay::{ExitPolicy, RelayRules};
 use anonnet_transport::{LinkEvent, LinkPool, LinkState, PoolConfig, QuicConfig, QuicTransport, Transport};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::{Inner, Node, NodeOptions, StoredAt};
 use crate::bandwidth::Bandwidth;
 use crate::events::{Event, EventQueue, OpId, OpValue};
 use crate::keyfile::{self, KeyFileError};
+use crate::limits::POW_SOLVERS_MAX;
 use crate::memory;
 use crate::ops::Operations;
 use crate::proxy::Attach;
@@ -124,6 +126,7 @@ impl Node {
             streams: Mutex::default(),
             proxies: Mutex::default(),
             attach,
+            solvers: Semaphore::new(POW_SOLVERS_MAX),
             next_id: AtomicU32::new(1),
             closed: AtomicBool::new(false),
             runtime,
