@@ -42,6 +42,7 @@ export {
   TimeoutError
 } from './errors/index.js'
 export {
+  type AnonAgentOptions,
   type AnonNode,
   type AnonSocket,
   type BootstrapEntry,
@@ -52,10 +53,14 @@ export {
   type CloseOptions,
   type CommonOptions,
   type ConnectOptions,
+  type Connector,
+  type ConnectorOptions,
   createBootstrap,
   createNode,
   createRelay,
   createTestnet,
+  type DispatcherOptions,
+  type FetchDispatcher,
   type ListStatus,
   type NodeOptions,
   type NodeRole,
