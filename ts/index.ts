@@ -75,5 +75,6 @@ export {
   type Target,
   type TestNetworkOptions,
   type Testnet,
-  type TestnetOptions
+  type TestnetOptions,
+  type WakeOptions
 } from './node/index.js'

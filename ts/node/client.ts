@@ -2,17 +2,16 @@
  * A client: circuits, streams, proxies.
  */
 
-import type { Agent } from 'node:https'
 import { isolationKey } from '../churn/index.js'
 import { errorFromCode } from '../errors/index.js'
-import { type EngineEvent, onAbort } from '../native/index.js'
+import type { EngineEvent } from '../native/index.js'
 import { guardsToJson, loadGuards } from '../routing/index.js'
 import { checkHost, parseTarget, refuseServiceNames, type Target } from './address.js'
-import { AnonAgent, type AnonAgentOptions, type Dial } from './agent.js'
-import { BaseNode, type Core, launch, openCore, warn } from './base.js'
+import { type Core, launch, openCore, warn } from './base.js'
 import { CircuitDriver } from './circuits.js'
 import { ClientLists, LIST_FILE } from './client-lists.js'
-import { type Connector, connectorOver, type DispatcherOptions, dispatcherOver, type FetchDispatcher, PerIsolation } from './dispatcher.js'
+import { Dormancy, Readiness, type WakeOptions } from './dormancy.js'
+import { checkIsolate, HttpNode } from './http-node.js'
 import { bootstrapPeers, checked, DEFAULT_CONNECT_TIMEOUT_MS, DEFAULT_READY_TIMEOUT_MS, type NodeOptions } from './options.js'
 import { ProxyRequests } from './proxies.js'
 import { ProxyListener } from './proxy-listener.js'
@@ -44,17 +43,15 @@ export interface ConnectOptions extends ResolveOptions {
 }
 
 /** A running client. Made by `createNode`. */
-export class AnonNode extends BaseNode {
+export class AnonNode extends HttpNode {
   readonly #options: NodeOptions
   readonly #driver: CircuitDriver
   readonly #lists: ClientLists
   readonly #proxyRequests: ProxyRequests
   readonly #proxies = new Set<ProxyListener>()
   readonly #guards: Saver
-  readonly #dial: Dial = (target, options) => this.createConnection(target, options)
-  readonly #agents = new PerIsolation<AnonAgent>()
-  readonly #dispatchers = new PerIsolation<FetchDispatcher>()
-  #onReady: (() => void) | undefined
+  readonly #readiness = new Readiness()
+  readonly #dormancy: Dormancy
 
   /** @internal */
   constructor(core: Core, options: NodeOptions, kept: { list: Uint8Array | undefined; guards: string | undefined }) {
@@ -70,7 +67,8 @@ export class AnonNode extends BaseNode {
       guards,
       rng: cryptoRng,
       onGuards: (changed) => this.#guards.save(() => Buffer.from(guardsToJson(changed))),
-      onReady: () => this.#circuitReady()
+      onReady: () => this.#circuitReady(),
+      onDemand: () => this.#dormancy.wake()
     })
     this.#proxyRequests = new ProxyRequests(core.engine, this.#driver, () =>
       warn(core, errorFromCode('ERR_ANONNET_CONFIG_INVALID'), LITERAL_WARNING)
@@ -83,7 +81,9 @@ export class AnonNode extends BaseNode {
       onError: (error, message) => this.#warn(error, message),
       onList: () => this.progress(50, 'list', 'a majority of the bootstrap nodes signed the relay list')
     })
-    core.engine.listen((event) => this.#onEvent(event))
+    const { engine, diagnostics } = core
+    this.#dormancy = new Dormancy({ engine, diagnostics, driver: this.#driver, lists: this.#lists, readiness: this.#readiness })
+    engine.listen((event) => this.#onEvent(event))
   }
 
   /** The proxy ports that are open. */
@@ -124,7 +124,7 @@ export class AnonNode extends BaseNode {
    *
    * @throws ERR_ANONNET_INVALID_ADDRESS, _UNSUPPORTED, _INVALID_ARGUMENT, _CLOSED; the reason of a signal that was aborted before.
    */
-  createConnection(target: string | Target, options: ConnectOptions = {}): AnonSocket {
+  override createConnection(target: string | Target, options: ConnectOptions = {}): AnonSocket {
     this.assertOpen()
     const { host, port } = parseTarget(target)
     const { isolate, signal, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, allowHalfOpen = false } = options
@@ -149,46 +149,6 @@ export class AnonNode extends BaseNode {
   }
 
   /**
-   * An agent for node:http and node:https, and for what takes one (ws, axios, got, node-fetch): names are resolved at the exit, idle sockets are
-   * kept for later requests of this agent and of no other. The same one for the same `isolate`; with further options a new one each time.
-   *
-   * @param options `isolate`; those of http.Agent (default: keepAlive, 5,000 ms of idle time); those of tls.connect for https.
-   * @throws ERR_ANONNET_INVALID_ARGUMENT, _CLOSED. What `connect` throws is an `error` event of the request.
-   */
-  agent(options: AnonAgentOptions = {}): Agent {
-    this.assertOpen()
-    checkIsolate(options.isolate)
-    const { isolate, ...others } = options
-    const make = (): AnonAgent => new AnonAgent(this.#dial, options)
-    return Object.keys(others).length > 0 ? make() : this.#agents.get(isolate, make)
-  }
-
-  /**
-   * A dispatcher for Node's own fetch: `fetch(url, { dispatcher: node.dispatcher() })`. The same one for the same `isolate`, so that connections are
-   * used again; with `tls` a new one each time.
-   *
-   * @throws ERR_ANONNET_UNSUPPORTED where this process' fetch has a dispatcher that is no Agent; _INVALID_ARGUMENT, _CLOSED. What `connect` throws
-   * is the `cause` of fetch's TypeError.
-   */
-  dispatcher(options: DispatcherOptions = {}): FetchDispatcher {
-    this.assertOpen()
-    checkIsolate(options.isolate)
-    const make = (): FetchDispatcher => dispatcherOver(this.#dial, options)
-    return options.tls === undefined ? this.#dispatchers.get(options.isolate, make) : make()
-  }
-
-  /**
-   * What undici takes as `connect`, for those who make an Agent, Pool or Client of their own: `new Agent({ connect: node.connector() })`.
-   *
-   * @throws ERR_ANONNET_INVALID_ARGUMENT, _CLOSED.
-   */
-  connector(options: DispatcherOptions = {}): Connector {
-    this.assertOpen()
-    checkIsolate(options.isolate)
-    return connectorOver(this.#dial, options)
-  }
-
-  /**
    * Addresses of a name, looked up at an exit.
    *
    * @returns IPv4 and IPv6 addresses as text.
@@ -209,6 +169,43 @@ export class AnonNode extends BaseNode {
       )
       this.#driver.streamClosed(done.circuit)
       return done.result
+    } finally {
+      hold.release()
+    }
+  }
+
+  /** True from `dormant()` to `wake()`, or to the next request. */
+  get asleep(): boolean {
+    return this.#dormancy.asleep
+  }
+
+  /**
+   * Goes to sleep: circuits and links are closed, no timer runs, nothing is sent. Resolves when that is so. Guards, the relay list, the ports of
+   * proxies and this object stay. Streams that are open end with ERR_ANONNET_CIRCUIT_CLOSED, what is not connected yet with _ABORTED.
+   * The next `connect`, `resolve` or proxy client wakes the node.
+   *
+   * @throws ERR_ANONNET_CLOSED.
+   */
+  async dormant(): Promise<void> {
+    this.assertOpen()
+    await this.#dormancy.sleep()
+  }
+
+  /**
+   * Wakes the node, if it sleeps, and resolves when a circuit is ready.
+   *
+   * @throws as `createNode`: ERR_ANONNET_NOT_BOOTSTRAPPED, _TIMEOUT; _ABORTED when the node was made dormant meanwhile; _CLOSED; the signal's reason
+   * as it is.
+   */
+  async wake({ signal, timeoutMs = this.#options.readyTimeoutMs ?? DEFAULT_READY_TIMEOUT_MS }: WakeOptions = {}): Promise<void> {
+    this.assertOpen()
+    signal?.throwIfAborted()
+    this.#dormancy.wake()
+    const { clean, dirty } = this.#driver.summary
+    if (clean + dirty > 0) return
+    const hold = this.core.engine.keepAlive.hold()
+    try {
+      await this.#readiness.wait({ signal, timeoutMs }, () => this.#notReady())
     } finally {
       hold.release()
     }
@@ -264,14 +261,8 @@ export class AnonNode extends BaseNode {
   async begin(): Promise<void> {
     const { signal, readyTimeoutMs = DEFAULT_READY_TIMEOUT_MS, proxy = [], control } = this.#options
     const hold = this.core.engine.keepAlive.hold()
-    let timer: NodeJS.Timeout | undefined
-    let unlisten: (() => void) | undefined
     try {
-      const ready = new Promise<void>((resolve, reject) => {
-        this.#onReady = resolve
-        timer = setTimeout(() => reject(this.#notReady()), readyTimeoutMs)
-        unlisten = onAbort(signal, () => reject(signal?.reason))
-      })
+      const ready = this.#readiness.wait({ signal, timeoutMs: readyTimeoutMs }, () => this.#notReady())
       // Ports that cannot be bound are told at once, not after a minute.
       ready.catch(() => undefined)
       for (const address of typeof proxy === 'string' ? [proxy] : proxy) await this.listenProxy({ address })
@@ -280,14 +271,12 @@ export class AnonNode extends BaseNode {
       this.#lists.start()
       await ready
     } finally {
-      clearTimeout(timer)
-      unlisten?.()
-      this.#onReady = undefined
       hold.release()
     }
   }
 
   protected override async stop(): Promise<void> {
+    this.#dormancy.close()
     this.#lists.close()
     for (const listener of this.#proxies) await listener.close()
     this.#driver.close()
@@ -303,7 +292,7 @@ export class AnonNode extends BaseNode {
 
   #circuitReady(): void {
     this.progress(100, 'done', 'a circuit is ready')
-    this.#onReady?.()
+    this.#readiness.ready()
   }
 
   #warn(error: unknown, message: string): void {
@@ -311,6 +300,7 @@ export class AnonNode extends BaseNode {
   }
 
   #onEvent(event: EngineEvent): void {
+    this.#dormancy.onEvent(event)
     switch (event.type) {
       case 'circuitClosed':
         this.#driver.circuitClosed(event.circuit, event.code)
@@ -319,7 +309,9 @@ export class AnonNode extends BaseNode {
         this.#driver.streamClosed(event.circuit)
         return
       case 'proxyRequest':
-        this.#proxyRequests.requested(event)
+        // Asked again for a client whose circuit ended with the node's sleep: that wakes nobody.
+        if (event.again !== undefined && this.asleep) this.core.engine.refuse(event.request, 'ERR_ANONNET_ABORTED')
+        else this.#proxyRequests.requested(event)
         return
       case 'proxyConnected':
         this.#proxyRequests.connected(event.request)
@@ -343,11 +335,6 @@ function portOf(address: string): number {
 
 function apiIsolation(isolate: string | undefined): string {
   return isolationKey(isolate === undefined ? { listener: 'api' } : { listener: 'api', token: isolate })
-}
-
-function checkIsolate(isolate: unknown): void {
-  if (isolate !== undefined && typeof isolate !== 'string')
-    throw errorFromCode('ERR_ANONNET_INVALID_ARGUMENT', { detail: 'isolate is a string' })
 }
 
 /**
