@@ -3,7 +3,7 @@
  */
 
 import { isolationKey } from '../churn/index.js'
-import { errorFromCode } from '../errors/index.js'
+import { errorFromCode, isAnonNetError } from '../errors/index.js'
 import type { EngineEvent } from '../native/index.js'
 import { guardsToJson, loadGuards } from '../routing/index.js'
 import { checkHost, parseTarget, refuseServiceNames, type Target } from './address.js'
@@ -70,9 +70,10 @@ export class AnonNode extends HttpNode {
       onReady: () => this.#circuitReady(),
       onDemand: () => this.#dormancy.wake()
     })
-    this.#proxyRequests = new ProxyRequests(core.engine, this.#driver, () =>
-      warn(core, errorFromCode('ERR_ANONNET_CONFIG_INVALID'), LITERAL_WARNING)
-    )
+    this.#proxyRequests = new ProxyRequests(core.engine, this.#driver, {
+      onLiteral: () => warn(core, errorFromCode('ERR_ANONNET_CONFIG_INVALID'), LITERAL_WARNING),
+      onAnswer: (code) => core.diagnostics.emit('stream', code === undefined ? { state: 'connected' } : { state: 'refused', code })
+    })
     this.#lists = new ClientLists({
       core,
       driver: this.#driver,
@@ -130,20 +131,28 @@ export class AnonNode extends HttpNode {
     const { isolate, signal, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, allowHalfOpen = false } = options
     checkIsolate(isolate)
     signal?.throwIfAborted()
-    const { engine } = this.core
+    const { engine, diagnostics } = this.core
     const driver = this.#driver
     return new AnonSocket({
       engine,
       port,
       allowHalfOpen,
       signal,
-      onClosed: (circuit) => driver.streamClosed(circuit),
+      onClosed: (circuit) => {
+        driver.streamClosed(circuit)
+        diagnostics.emit('stream', { state: 'closed', circuit })
+      },
       open: async (closed) => {
         const request = { isolation: apiIsolation(isolate), kind: 'connect' as const, target: { host, port } }
-        const done = await overCircuit(driver, request, { timeoutMs, signal: closed }, (circuit, limits) =>
-          engine.connect(circuit, host, port, limits)
-        )
-        return { stream: done.result, circuit: done.circuit }
+        const begunMs = performance.now()
+        const { result, circuit } = await overCircuit(driver, request, { timeoutMs, signal: closed }, (on, limits) =>
+          engine.connect(on, host, port, limits)
+        ).catch((error: unknown) => {
+          diagnostics.emit('stream', { state: 'refused', code: codeOf(error), waitedMs: performance.now() - begunMs })
+          throw error
+        })
+        diagnostics.emit('stream', { state: 'connected', circuit, waitedMs: performance.now() - begunMs })
+        return { stream: result, circuit }
       }
     })
   }
@@ -307,6 +316,7 @@ export class AnonNode extends HttpNode {
         return
       case 'streamEnded':
         this.#driver.streamClosed(event.circuit)
+        this.core.diagnostics.emit('stream', { state: 'closed', circuit: event.circuit, code: event.code })
         return
       case 'proxyRequest':
         // Asked again for a client whose circuit ended with the node's sleep: that wakes nobody.
@@ -331,6 +341,11 @@ export class AnonNode extends HttpNode {
 
 function portOf(address: string): number {
   return Number(address.slice(address.lastIndexOf(':') + 1))
+}
+
+/** An abort of the caller's may have any reason. */
+function codeOf(error: unknown): string {
+  return isAnonNetError(error) ? error.code : 'ERR_ANONNET_ABORTED'
 }
 
 function apiIsolation(isolate: string | undefined): string {
