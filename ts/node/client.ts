@@ -197,7 +197,7 @@ export class AnonNode extends HttpNode {
    */
   async dormant(): Promise<void> {
     this.assertOpen()
-    await this.#dormancy.sleep()
+    await this.#held(this.#dormancy.sleep())
   }
 
   /**
@@ -212,12 +212,7 @@ export class AnonNode extends HttpNode {
     this.#dormancy.wake()
     const { clean, dirty } = this.#driver.summary
     if (clean + dirty > 0) return
-    const hold = this.core.engine.keepAlive.hold()
-    try {
-      await this.#readiness.wait({ signal, timeoutMs }, () => this.#notReady())
-    } finally {
-      hold.release()
-    }
+    await this.#held(this.#readiness.wait({ signal, timeoutMs }, () => this.#notReady()))
   }
 
   /**
@@ -291,6 +286,16 @@ export class AnonNode extends HttpNode {
     this.#driver.close()
     await this.#lists.flush()
     await this.#guards.flush()
+  }
+
+  /** Keeps the process alive until that is over. */
+  async #held(what: Promise<void>): Promise<void> {
+    const hold = this.core.engine.keepAlive.hold()
+    try {
+      await what
+    } finally {
+      hold.release()
+    }
   }
 
   #notReady(): Error {
