@@ -29,6 +29,8 @@ export declare class NativeNode {
   /** Builds a circuit. `opOk.number`: the circuit. */
   buildCircuit(op: number, path: Array<NativeHop>, timeoutMs: number): void
   closeCircuit(circuit: number): boolean
+  /** Closes every link to other nodes, with all that runs on them; the next operation dials anew. */
+  closeLinks(): void
   /** Asks the last hop of a circuit. `opOk.bytes`: the answer. */
   circuitRpc(op: number, circuit: number, body: Uint8Array, timeoutMs: number, maxReplyBytes: number): void
   /** Resolves a name at the last hop. `opOk.text`: a JSON array of addresses. */

@@ -43,6 +43,7 @@ export {
   TimeoutError
 } from './errors/index.js'
 export {
+  type AnonAgentOptions,
   type AnonNode,
   type AnonSocket,
   type BootstrapEntry,
@@ -53,10 +54,14 @@ export {
   type CloseOptions,
   type CommonOptions,
   type ConnectOptions,
+  type Connector,
+  type ConnectorOptions,
   createBootstrap,
   createNode,
   createRelay,
   createTestnet,
+  type DispatcherOptions,
+  type FetchDispatcher,
   type ListStatus,
   type NodeOptions,
   type NodeRole,
@@ -71,5 +76,6 @@ export {
   type Target,
   type TestNetworkOptions,
   type Testnet,
-  type TestnetOptions
+  type TestnetOptions,
+  type WakeOptions
 } from './node/index.js'

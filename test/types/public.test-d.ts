@@ -1,7 +1,11 @@
 /** The package's types as its users meet them: checked by tsc, no code runs. */
 
+import { get } from 'node:http'
+import { get as getSecure } from 'node:https'
 import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { Agent as Undici } from 'undici'
+import { WebSocket } from 'ws'
 import {
   AnonNetError,
   type AnonNode,
@@ -71,6 +75,12 @@ export async function use(signal: AbortSignal): Promise<void> {
   }
   await using proxy = await node.listenProxy({ address: '127.0.0.1:0' })
   void [names, status, circuits, proxy.address satisfies string]
+  await fetch('https://example.org/', { dispatcher: node.dispatcher({ isolate: 'tab-1', tls: { rejectUnauthorized: true } }), signal })
+  const agent = node.agent({ isolate: 'tab-1', maxSockets: 4, ca: 'PEM' })
+  get('http://example.org/', { agent })
+  getSecure('https://example.org/', { agent })
+  new WebSocket('wss://example.org/', { agent })
+  new Undici({ connect: node.connector({ isolate: 'tab-1' }) })
   await using net = await createTestnet(6, { exits: 2 })
   await using other = await net.createNode({ proxy: '127.0.0.1:0' })
   void other
@@ -87,8 +97,8 @@ export async function use(signal: AbortSignal): Promise<void> {
   await node.connect('example.org:80', { isolate: 5 })
   // @ts-expect-error made by connect only
   void new AnonSocketClass()
-  // @ts-expect-error comes with a later version
-  node.dispatcher()
+  // @ts-expect-error what is connected is told by the request
+  node.agent({ socket: early })
 }
 
 declare const AnonSocketClass: never

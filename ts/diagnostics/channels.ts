@@ -10,6 +10,7 @@ export const DIAGNOSTIC_TYPES = [
   'circuit:closed',
   'guard',
   'network',
+  'dormant',
   'list:updated',
   'link',
   'stream',

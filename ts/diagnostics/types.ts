@@ -17,6 +17,8 @@ export interface DiagnosticEvents {
   readonly guard: { readonly sampled: number; readonly primary: number; readonly reachable: number }
   /** All guards failed at once, or one answers again. */
   readonly network: { readonly state: 'down' | 'up' }
+  /** The node was made dormant, or woke. */
+  readonly dormant: { readonly state: 'dormant' | 'awake' }
   /** A relay list was accepted. Unix seconds. */
   readonly 'list:updated': {
     readonly relays: number

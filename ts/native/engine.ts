@@ -149,6 +149,11 @@ export class Engine {
     if (!this.closing) guarded(() => this.#native.closeCircuit(circuit))
   }
 
+  /** Closes every link with all that runs on it. The node goes on: the next operation dials anew. */
+  closeLinks(): void {
+    if (!this.closing) guarded(() => this.#native.closeLinks())
+  }
+
   /** Addresses of a name, looked up at the circuit's last hop. */
   resolve(circuit: number, host: string, options: TimedOptions): Promise<string[]> {
     return this.#ask(

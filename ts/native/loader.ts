@@ -14,9 +14,9 @@ const BINARY_NAME = 'anonnet'
 /** An error message has room for the reasons of two tries. */
 const MAX_REASON_CHARS = 60
 
-/** This file, in the ESM bundle, in the CJS bundle of the CLI (where import.meta is empty), and unbundled. */
+/** This file. The build gives the CommonJS bundle of the command an `import.meta.url`; `__filename` is a global of `node -e`, and not ours. */
 function thisFile(): string {
-  return typeof __filename === 'string' ? __filename : fileURLToPath(import.meta.url)
+  return fileURLToPath(import.meta.url)
 }
 
 /** The C library that this Node was built for; Linux only. */

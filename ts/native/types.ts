@@ -166,6 +166,7 @@ export interface NativeNode {
   rpcReject(request: number): boolean
   buildCircuit(op: number, path: Hop[], timeoutMs: number): void
   closeCircuit(circuit: number): boolean
+  closeLinks(): void
   circuitRpc(op: number, circuit: number, body: Buffer, timeoutMs: number, maxReplyBytes: number): void
   resolve(op: number, circuit: number, host: string, timeoutMs: number): void
   connect(op: number, circuit: number, host: string, port: number, timeoutMs: number): void

@@ -116,6 +116,7 @@ export class BootstrapNode extends ServerNode {
       router: this.router,
       bootstrap: peers,
       relaxedPrefixes: this.#options.testNetwork?.relaxedPrefixes ?? false,
+      onOperation: (done) => this.core.diagnostics.emit('dht', done),
       onError: (error) => this.warn(error, 'the DHT could not be kept in order')
     })
     if (this.#directory.list !== undefined) this.#onList(this.#directory.list)

@@ -59,6 +59,8 @@ export interface CircuitDriverParts {
   onGuards: (guards: GuardState) => void
   /** Called whenever a circuit became ready. */
   onReady: () => void
+  /** Called when somebody asks while this sleeps: it is to be woken. */
+  onDemand: () => void
 }
 
 interface Waiting {
@@ -79,15 +81,16 @@ export class CircuitDriver {
   #guards: GuardState
   #nextRequest = 1
   #running = false
+  #asleep = false
   #closed = false
   #timer: NodeJS.Timeout | undefined
   #lastError: AnonNetError | undefined
-  readonly #counting: NodeJS.Timeout
+  #counting: NodeJS.Timeout
 
   constructor(parts: CircuitDriverParts) {
     this.#parts = parts
     this.#guards = parts.guards
-    this.#counting = setInterval(() => this.#count(), COUNT_EVERY_MS).unref()
+    this.#counting = this.#startCounting()
   }
 
   /** The path of a circuit, the guard first. */
@@ -121,6 +124,7 @@ export class CircuitDriver {
       handlers.refuse(errorFromCode('ERR_ANONNET_CLOSED'))
       return id
     }
+    if (this.#asleep) this.#parts.onDemand()
     this.#requests.set(id, { handlers, last: undefined })
     this.#dispatch({ type: 'request', request: id, ...request })
     return id
@@ -160,6 +164,30 @@ export class CircuitDriver {
     this.#dispatch({ type: 'circuitClosed', circuit, code })
   }
 
+  /** Ends every circuit, refuses whatever is not connected yet with that error, and builds nothing before `wake`. Guards stay. */
+  sleep(error: AnonNetError): void {
+    if (this.#closed || this.#asleep) return
+    this.#asleep = true
+    clearInterval(this.#counting)
+    const waiting = [...this.#requests.values()]
+    this.#requests.clear()
+    this.#building.clear()
+    this.#queue.length = 0
+    const { circuits, nextBuild } = this.#pool
+    // A fresh pool, whose builds cannot be taken for those that are still under way.
+    this.#pool = { ...newPool(), nextBuild }
+    this.#schedule(undefined)
+    for (const id of circuits.keys()) this.#parts.engine.closeCircuit(id)
+    for (const { handlers } of waiting) handlers.refuse(error)
+  }
+
+  /** Takes requests again; builds with the next list that it is given. */
+  wake(): void {
+    if (this.#closed || !this.#asleep) return
+    this.#asleep = false
+    this.#counting = this.#startCounting()
+  }
+
   /** Refuses what waits and builds nothing any more. */
   close(): void {
     if (this.#closed) return
@@ -170,6 +198,10 @@ export class CircuitDriver {
     const waiting = [...this.#requests.values()]
     this.#requests.clear()
     for (const { handlers } of waiting) handlers.refuse(errorFromCode('ERR_ANONNET_CLOSED'))
+  }
+
+  #startCounting(): NodeJS.Timeout {
+    return setInterval(() => this.#count(), COUNT_EVERY_MS).unref()
   }
 
   #count(): void {
@@ -276,7 +308,12 @@ export class CircuitDriver {
     const { diagnostics, engine } = this.#parts
     const started = this.#building.get(build)
     this.#building.delete(build)
-    if (this.#closed || started === undefined) return
+    if (this.#closed) return
+    if (started === undefined) {
+      // Begun before a sleep: nobody knows it any more.
+      if (error === undefined) engine.closeCircuit(circuit)
+      return
+    }
     if (error === undefined) {
       this.#paths.set(circuit, started.path)
       diagnostics.emit('circuit:built', { circuit, kind: started.kind, buildMs: performance.now() - started.startedMs })

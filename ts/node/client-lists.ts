@@ -3,7 +3,7 @@
  */
 
 import { ListFetcher, type Peer, type RelayList, type RpcCall } from '../directory/index.js'
-import { type AnonNetError, isAnonNetError } from '../errors/index.js'
+import { type AnonNetError, errorFromCode, isAnonNetError } from '../errors/index.js'
 import { verify } from '../native/index.js'
 import type { BootstrapPeer } from './address.js'
 import type { Core } from './base.js'
@@ -37,6 +37,7 @@ export class ClientLists {
   readonly #saver: Saver
   readonly #direct: RpcCall
   #list: RelayList | undefined
+  #asleep = false
   #expiry: NodeJS.Timeout | undefined
   #lastError: AnonNetError | undefined
 
@@ -80,6 +81,23 @@ export class ClientLists {
     this.#runner.schedule()
   }
 
+  /** Asks nobody before `wake`. */
+  sleep(): void {
+    this.#asleep = true
+    clearTimeout(this.#expiry)
+    this.#runner.pause()
+  }
+
+  /** Uses the list again, if it is still valid; else fetches one as at the start. */
+  wake(): void {
+    this.#asleep = false
+    const list = this.#list
+    if (list !== undefined && Date.now() >= list.validUntil * 1000) this.#list = undefined
+    else if (list !== undefined) this.#use(list)
+    this.#runner.resume()
+    if (this.#list === undefined) void this.#runner.start()
+  }
+
   close(): void {
     clearTimeout(this.#expiry)
     this.#runner.close()
@@ -92,11 +110,8 @@ export class ClientLists {
   }
 
   #take(list: RelayList): void {
-    const { core, driver, onList } = this.#parts
+    const { core, onList } = this.#parts
     this.#list = list
-    const leftMs = Math.max(0, list.validUntil * 1000 - Date.now())
-    clearTimeout(this.#expiry)
-    this.#expiry = setTimeout(() => this.#expired(), Math.min(leftMs, LONGEST_TIMER_MS)).unref()
     this.#saver.save(() => list.raw)
     core.diagnostics.emit('list:updated', {
       relays: list.relays.length,
@@ -105,7 +120,15 @@ export class ClientLists {
       validUntil: list.validUntil
     })
     onList()
-    driver.setList(list)
+    // An answer that was under way when the node fell asleep is kept for later.
+    if (!this.#asleep) this.#use(list)
+  }
+
+  #use(list: RelayList): void {
+    const leftMs = Math.max(0, list.validUntil * 1000 - Date.now())
+    clearTimeout(this.#expiry)
+    this.#expiry = setTimeout(() => this.#expired(), Math.min(leftMs, LONGEST_TIMER_MS)).unref()
+    this.#parts.driver.setList(list)
   }
 
   #expired(): void {
@@ -114,6 +137,7 @@ export class ClientLists {
   }
 
   #ask: RpcCall = async (peer, method, params, options = {}) => {
+    if (this.#asleep) throw errorFromCode('ERR_ANONNET_ABORTED')
     try {
       if (this.#list === undefined) return await this.#direct(peer, method, params, options)
       return await this.#throughCircuit(peer, method, params, options)
@@ -134,7 +158,7 @@ export class ClientLists {
       driver.streamClosed(done.circuit)
       return done.result
     } catch (error) {
-      if (signal?.aborted) throw error
+      if (signal?.aborted || this.#asleep) throw error
       return this.#direct(peer, method, params, options)
     }
   }

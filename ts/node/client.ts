@@ -3,13 +3,15 @@
  */
 
 import { isolationKey } from '../churn/index.js'
-import { errorFromCode } from '../errors/index.js'
-import { type EngineEvent, onAbort } from '../native/index.js'
+import { errorFromCode, isAnonNetError } from '../errors/index.js'
+import type { EngineEvent } from '../native/index.js'
 import { guardsToJson, loadGuards } from '../routing/index.js'
 import { checkHost, parseTarget, refuseServiceNames, type Target } from './address.js'
-import { BaseNode, type Core, launch, openCore, warn } from './base.js'
+import { type Core, launch, openCore, warn } from './base.js'
 import { CircuitDriver } from './circuits.js'
 import { ClientLists, LIST_FILE } from './client-lists.js'
+import { Dormancy, Readiness, type WakeOptions } from './dormancy.js'
+import { checkIsolate, HttpNode } from './http-node.js'
 import { bootstrapPeers, checked, DEFAULT_CONNECT_TIMEOUT_MS, DEFAULT_READY_TIMEOUT_MS, type NodeOptions } from './options.js'
 import { ProxyRequests } from './proxies.js'
 import { ProxyListener } from './proxy-listener.js'
@@ -41,14 +43,15 @@ export interface ConnectOptions extends ResolveOptions {
 }
 
 /** A running client. Made by `createNode`. */
-export class AnonNode extends BaseNode {
+export class AnonNode extends HttpNode {
   readonly #options: NodeOptions
   readonly #driver: CircuitDriver
   readonly #lists: ClientLists
   readonly #proxyRequests: ProxyRequests
   readonly #proxies = new Set<ProxyListener>()
   readonly #guards: Saver
-  #onReady: (() => void) | undefined
+  readonly #readiness = new Readiness()
+  readonly #dormancy: Dormancy
 
   /** @internal */
   constructor(core: Core, options: NodeOptions, kept: { list: Uint8Array | undefined; guards: string | undefined }) {
@@ -64,11 +67,13 @@ export class AnonNode extends BaseNode {
       guards,
       rng: cryptoRng,
       onGuards: (changed) => this.#guards.save(() => Buffer.from(guardsToJson(changed))),
-      onReady: () => this.#circuitReady()
+      onReady: () => this.#circuitReady(),
+      onDemand: () => this.#dormancy.wake()
     })
-    this.#proxyRequests = new ProxyRequests(core.engine, this.#driver, () =>
-      warn(core, errorFromCode('ERR_ANONNET_CONFIG_INVALID'), LITERAL_WARNING)
-    )
+    this.#proxyRequests = new ProxyRequests(core.engine, this.#driver, {
+      onLiteral: () => warn(core, errorFromCode('ERR_ANONNET_CONFIG_INVALID'), LITERAL_WARNING),
+      onAnswer: (code) => core.diagnostics.emit('stream', code === undefined ? { state: 'connected' } : { state: 'refused', code })
+    })
     this.#lists = new ClientLists({
       core,
       driver: this.#driver,
@@ -77,7 +82,9 @@ export class AnonNode extends BaseNode {
       onError: (error, message) => this.#warn(error, message),
       onList: () => this.progress(50, 'list', 'a majority of the bootstrap nodes signed the relay list')
     })
-    core.engine.listen((event) => this.#onEvent(event))
+    const { engine, diagnostics } = core
+    this.#dormancy = new Dormancy({ engine, diagnostics, driver: this.#driver, lists: this.#lists, readiness: this.#readiness })
+    engine.listen((event) => this.#onEvent(event))
   }
 
   /** The proxy ports that are open. */
@@ -118,26 +125,34 @@ export class AnonNode extends BaseNode {
    *
    * @throws ERR_ANONNET_INVALID_ADDRESS, _UNSUPPORTED, _INVALID_ARGUMENT, _CLOSED; the reason of a signal that was aborted before.
    */
-  createConnection(target: string | Target, options: ConnectOptions = {}): AnonSocket {
+  override createConnection(target: string | Target, options: ConnectOptions = {}): AnonSocket {
     this.assertOpen()
     const { host, port } = parseTarget(target)
     const { isolate, signal, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, allowHalfOpen = false } = options
     checkIsolate(isolate)
     signal?.throwIfAborted()
-    const { engine } = this.core
+    const { engine, diagnostics } = this.core
     const driver = this.#driver
     return new AnonSocket({
       engine,
       port,
       allowHalfOpen,
       signal,
-      onClosed: (circuit) => driver.streamClosed(circuit),
+      onClosed: (circuit) => {
+        driver.streamClosed(circuit)
+        diagnostics.emit('stream', { state: 'closed', circuit })
+      },
       open: async (closed) => {
         const request = { isolation: apiIsolation(isolate), kind: 'connect' as const, target: { host, port } }
-        const done = await overCircuit(driver, request, { timeoutMs, signal: closed }, (circuit, limits) =>
-          engine.connect(circuit, host, port, limits)
-        )
-        return { stream: done.result, circuit: done.circuit }
+        const begunMs = performance.now()
+        const { result, circuit } = await overCircuit(driver, request, { timeoutMs, signal: closed }, (on, limits) =>
+          engine.connect(on, host, port, limits)
+        ).catch((error: unknown) => {
+          diagnostics.emit('stream', { state: 'refused', code: codeOf(error), waitedMs: performance.now() - begunMs })
+          throw error
+        })
+        diagnostics.emit('stream', { state: 'connected', circuit, waitedMs: performance.now() - begunMs })
+        return { stream: result, circuit }
       }
     })
   }
@@ -166,6 +181,38 @@ export class AnonNode extends BaseNode {
     } finally {
       hold.release()
     }
+  }
+
+  /** True from `dormant()` to `wake()`, or to the next request. */
+  get asleep(): boolean {
+    return this.#dormancy.asleep
+  }
+
+  /**
+   * Goes to sleep: circuits and links are closed, no timer runs, nothing is sent. Resolves when that is so. Guards, the relay list, the ports of
+   * proxies and this object stay. Streams that are open end with ERR_ANONNET_CIRCUIT_CLOSED, what is not connected yet with _ABORTED.
+   * The next `connect`, `resolve` or proxy client wakes the node.
+   *
+   * @throws ERR_ANONNET_CLOSED.
+   */
+  async dormant(): Promise<void> {
+    this.assertOpen()
+    await this.#held(this.#dormancy.sleep())
+  }
+
+  /**
+   * Wakes the node, if it sleeps, and resolves when a circuit is ready.
+   *
+   * @throws as `createNode`: ERR_ANONNET_NOT_BOOTSTRAPPED, _TIMEOUT; _ABORTED when the node was made dormant meanwhile; _CLOSED; the signal's reason
+   * as it is.
+   */
+  async wake({ signal, timeoutMs = this.#options.readyTimeoutMs ?? DEFAULT_READY_TIMEOUT_MS }: WakeOptions = {}): Promise<void> {
+    this.assertOpen()
+    signal?.throwIfAborted()
+    this.#dormancy.wake()
+    const { clean, dirty } = this.#driver.summary
+    if (clean + dirty > 0) return
+    await this.#held(this.#readiness.wait({ signal, timeoutMs }, () => this.#notReady()))
   }
 
   /**
@@ -218,14 +265,8 @@ export class AnonNode extends BaseNode {
   async begin(): Promise<void> {
     const { signal, readyTimeoutMs = DEFAULT_READY_TIMEOUT_MS, proxy = [], control } = this.#options
     const hold = this.core.engine.keepAlive.hold()
-    let timer: NodeJS.Timeout | undefined
-    let unlisten: (() => void) | undefined
     try {
-      const ready = new Promise<void>((resolve, reject) => {
-        this.#onReady = resolve
-        timer = setTimeout(() => reject(this.#notReady()), readyTimeoutMs)
-        unlisten = onAbort(signal, () => reject(signal?.reason))
-      })
+      const ready = this.#readiness.wait({ signal, timeoutMs: readyTimeoutMs }, () => this.#notReady())
       // Ports that cannot be bound are told at once, not after a minute.
       ready.catch(() => undefined)
       for (const address of typeof proxy === 'string' ? [proxy] : proxy) await this.listenProxy({ address })
@@ -234,19 +275,27 @@ export class AnonNode extends BaseNode {
       this.#lists.start()
       await ready
     } finally {
-      clearTimeout(timer)
-      unlisten?.()
-      this.#onReady = undefined
       hold.release()
     }
   }
 
   protected override async stop(): Promise<void> {
+    this.#dormancy.close()
     this.#lists.close()
     for (const listener of this.#proxies) await listener.close()
     this.#driver.close()
     await this.#lists.flush()
     await this.#guards.flush()
+  }
+
+  /** Keeps the process alive until that is over. */
+  async #held(what: Promise<void>): Promise<void> {
+    const hold = this.core.engine.keepAlive.hold()
+    try {
+      await what
+    } finally {
+      hold.release()
+    }
   }
 
   #notReady(): Error {
@@ -257,7 +306,7 @@ export class AnonNode extends BaseNode {
 
   #circuitReady(): void {
     this.progress(100, 'done', 'a circuit is ready')
-    this.#onReady?.()
+    this.#readiness.ready()
   }
 
   #warn(error: unknown, message: string): void {
@@ -265,15 +314,19 @@ export class AnonNode extends BaseNode {
   }
 
   #onEvent(event: EngineEvent): void {
+    this.#dormancy.onEvent(event)
     switch (event.type) {
       case 'circuitClosed':
         this.#driver.circuitClosed(event.circuit, event.code)
         return
       case 'streamEnded':
         this.#driver.streamClosed(event.circuit)
+        this.core.diagnostics.emit('stream', { state: 'closed', circuit: event.circuit, code: event.code })
         return
       case 'proxyRequest':
-        this.#proxyRequests.requested(event)
+        // Asked again for a client whose circuit ended with the node's sleep: that wakes nobody.
+        if (event.again !== undefined && this.asleep) this.core.engine.refuse(event.request, 'ERR_ANONNET_ABORTED')
+        else this.#proxyRequests.requested(event)
         return
       case 'proxyConnected':
         this.#proxyRequests.connected(event.request)
@@ -295,13 +348,13 @@ function portOf(address: string): number {
   return Number(address.slice(address.lastIndexOf(':') + 1))
 }
 
-function apiIsolation(isolate: string | undefined): string {
-  return isolationKey(isolate === undefined ? { listener: 'api' } : { listener: 'api', token: isolate })
+/** An abort of the caller's may have any reason. */
+function codeOf(error: unknown): string {
+  return isAnonNetError(error) ? error.code : 'ERR_ANONNET_ABORTED'
 }
 
-function checkIsolate(isolate: unknown): void {
-  if (isolate !== undefined && typeof isolate !== 'string')
-    throw errorFromCode('ERR_ANONNET_INVALID_ARGUMENT', { detail: 'isolate is a string' })
+function apiIsolation(isolate: string | undefined): string {
+  return isolationKey(isolate === undefined ? { listener: 'api' } : { listener: 'api', token: isolate })
 }
 
 /**

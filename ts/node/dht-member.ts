@@ -23,6 +23,7 @@ export interface DhtMemberParts {
   /** Asked first, and whenever no list is there. */
   bootstrap: readonly Peer[]
   relaxedPrefixes: boolean
+  onOperation: (done: { operation: string; ok: boolean; tookMs: number }) => void
   onError: (error: unknown) => void
 }
 
@@ -69,10 +70,13 @@ export class DhtMember {
     const start = listed.length === 0 ? 0 : randomBytes(4).readUInt32BE() % listed.length
     const some = [...listed.slice(start), ...listed.slice(0, start)].slice(0, JOIN_PEERS)
     const peers = [...this.#parts.bootstrap, ...some].map(({ nodeId, address }) => ({ nodeId, address }))
+    const begunMs = performance.now()
+    let ok = false
     try {
-      await this.dht.join(peers.filter(({ nodeId }) => nodeId !== this.dht.nodeId))
+      ok = (await this.dht.join(peers.filter(({ nodeId }) => nodeId !== this.dht.nodeId))) > 0
     } catch (error) {
       this.#parts.onError(error)
     }
+    this.#parts.onOperation({ operation: 'join', ok, tookMs: performance.now() - begunMs })
   }
 }

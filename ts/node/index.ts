@@ -3,10 +3,13 @@
  */
 
 export { type BootstrapEntry, type BootstrapPeer, formatBootstrap, parseBootstrap, type Target } from './address.js'
+export type { AnonAgentOptions } from './agent.js'
 export type { CloseOptions } from './base.js'
 export { type BootstrapNode, createBootstrap } from './bootstrap.js'
 export { type AnonNode, type ConnectOptions, createNode, type ResolveOptions } from './client.js'
 export { type ControlRequestOptions, controlRequest } from './control.js'
+export type { Connector, ConnectorOptions, DispatcherOptions, FetchDispatcher } from './dispatcher.js'
+export type { WakeOptions } from './dormancy.js'
 export type { BootstrapOptions, CommonOptions, NodeOptions, RelayOptions, ServerOptions, TestNetworkOptions } from './options.js'
 export type { ProxyListener } from './proxy-listener.js'
 export { createRelay, type RelayNode } from './relay.js'

@@ -39,6 +39,14 @@ interface Entry {
   native: number | undefined
 }
 
+/** Whom to tell. */
+export interface ProxyHooks {
+  /** A SOCKS client sent a public address, so it may have asked its own resolver for the name; told once a minute at most. */
+  onLiteral: () => void
+  /** A request was connected, or refused for good with a code. */
+  onAnswer: (code: string | undefined) => void
+}
+
 /** Gives each request of a proxy client a circuit. */
 export class ProxyRequests {
   readonly #engine: Engine
@@ -48,14 +56,13 @@ export class ProxyRequests {
   /** Why a try failed, until it is asked again. */
   readonly #failures = new Map<number, string>()
 
-  readonly #onLiteral: () => void
+  readonly #hooks: ProxyHooks
   #warnedMs = Number.NEGATIVE_INFINITY
 
-  /** `onLiteral`: a SOCKS client sent a public address, so it may have asked its own resolver for the name; told once a minute at most. */
-  constructor(engine: Engine, driver: CircuitDriver, onLiteral: () => void) {
+  constructor(engine: Engine, driver: CircuitDriver, hooks: ProxyHooks) {
     this.#engine = engine
     this.#driver = driver
-    this.#onLiteral = onLiteral
+    this.#hooks = hooks
   }
 
   /** A new request, or the next try of one that failed before it was connected. */
@@ -76,7 +83,9 @@ export class ProxyRequests {
   /** The stream is connected, or the name resolved. */
   connected(request: number): void {
     const entry = this.#forget(request)
-    if (entry !== undefined) this.#driver.connected(entry.id)
+    if (entry === undefined) return
+    this.#driver.connected(entry.id)
+    this.#hooks.onAnswer(undefined)
   }
 
   /** A try failed. The native side asks again where another circuit can help; the driver hears of it then, or now. */
@@ -108,6 +117,7 @@ export class ProxyRequests {
     if (entry === undefined || entry.native !== undefined) return
     this.#driver.failed(entry.id, wrapError({ code }))
     this.#driver.cancel(entry.id)
+    this.#hooks.onAnswer(code)
   }
 
   #forget(request: number): Entry | undefined {
@@ -142,6 +152,7 @@ export class ProxyRequests {
             if (native === undefined) return
             this.#forget(native)
             this.#engine.refuse(native, error.code)
+            this.#hooks.onAnswer(error.code)
           }
         }
       )
@@ -149,7 +160,9 @@ export class ProxyRequests {
       // The native side answers later, never from within attach: its next event for the request finds the number.
       if (this.#driver.waits(id)) this.#entries.set(request, entry)
     } catch (error) {
-      this.#engine.refuse(request, wrapError(error).code)
+      const { code } = wrapError(error)
+      this.#engine.refuse(request, code)
+      this.#hooks.onAnswer(code)
     }
   }
 
@@ -157,7 +170,7 @@ export class ProxyRequests {
     const now = performance.now()
     if (now - this.#warnedMs < LITERAL_WARNING_MS || PRIVATE.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')) return
     this.#warnedMs = now
-    this.#onLiteral()
+    this.#hooks.onLiteral()
   }
 
   #lost(entry: Entry | undefined): void {

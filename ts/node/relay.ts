@@ -7,7 +7,7 @@ import { DescriptorPublisher, ListFetcher, type PublishedFacts, type RelayList }
 import { errorFromCode } from '../errors/index.js'
 import { keyFileInspect, onAbort, verify } from '../native/index.js'
 import { type Core, launch, signerOf } from './base.js'
-import { DhtMember } from './dht-member.js'
+import { DhtMember, type DhtMemberParts } from './dht-member.js'
 import {
   bootstrapPeers,
   checked,
@@ -73,7 +73,8 @@ export class RelayNode extends ServerNode {
     this.router.on('list', (method, params, from) => this.#fetcher.handle(method, params, from))
     const onError = (error: unknown): void => this.warn(error, 'background work failed')
     const relaxedPrefixes = options.testNetwork?.relaxedPrefixes ?? false
-    this.#member = new DhtMember({ signer, rpc, router: this.router, bootstrap: peers, relaxedPrefixes, onError })
+    const onOperation: DhtMemberParts['onOperation'] = (done) => core.diagnostics.emit('dht', done)
+    this.#member = new DhtMember({ signer, rpc, router: this.router, bootstrap: peers, relaxedPrefixes, onOperation, onError })
     this.#runners = [new Runner(this.#publisher, onError), new Runner(this.#fetcher, onError)]
     this.#rotation = setInterval(() => void this.#rotateWhenDue(), ROTATION_CHECK_MS).unref()
     if (this.#fetcher.newest !== undefined) this.#onList(this.#fetcher.newest)

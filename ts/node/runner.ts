@@ -25,6 +25,7 @@ export class Runner {
   readonly #overlapping: boolean
   #timer: NodeJS.Timeout | undefined
   #running = 0
+  #paused = false
   #closed = false
 
   /** `overlapping`: it may be run again while the last run waits for answers. */
@@ -36,7 +37,7 @@ export class Runner {
 
   /** Runs now; resolves when that run is over. Never rejects. */
   async start(): Promise<void> {
-    if (this.#closed) return
+    if (this.#closed || this.#paused) return
     clearTimeout(this.#timer)
     this.#running += 1
     const run = this.#what.run().catch(this.#onError)
@@ -49,9 +50,21 @@ export class Runner {
   /** Looks again at when the next run is due: call it when something happened that may have changed that. */
   schedule(): void {
     clearTimeout(this.#timer)
-    if (this.#closed || (this.#running > 0 && !this.#overlapping)) return
+    if (this.#closed || this.#paused || (this.#running > 0 && !this.#overlapping)) return
     const delay = this.#what.nextRunMs() - Date.now()
     this.#timer = setTimeout(() => void this.start(), Math.min(Math.max(MIN_PAUSE_MS, delay), LONGEST_TIMER_MS)).unref()
+  }
+
+  /** Runs nothing before `resume`; a run that is under way goes on. */
+  pause(): void {
+    this.#paused = true
+    clearTimeout(this.#timer)
+  }
+
+  /** What became due meanwhile runs soon. */
+  resume(): void {
+    this.#paused = false
+    this.schedule()
   }
 
   close(): void {

@@ -149,6 +149,12 @@ impl NativeNode {
         self.node.close_circuit(circuit)
     }
 
+    /// Closes every link to other nodes, with all that runs on them; the next operation dials anew.
+    #[napi]
+    pub fn close_links(&self) {
+        self.node.close_links();
+    }
+
     /// Asks the last hop of a circuit. `opOk.bytes`: the answer.
     #[napi]
     pub fn circuit_rpc(&self, op: u32, circuit: u32, body: &[u8], timeout_ms: u32, max_reply_bytes: u32) -> Result<()> {

@@ -291,6 +291,11 @@ impl Node {
         lock(&self.inner.circuits).remove(&circuit).is_some()
     }
 
+    /// Closes every link to other nodes, with all that runs on them; the next operation dials anew.
+    pub fn close_links(&self) {
+        self.inner.server.pool.drop_links();
+    }
+
     // ---- proxies ----
 
     /// Opens a SOCKS and HTTP proxy; its address and number come with the operation.

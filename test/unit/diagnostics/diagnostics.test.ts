@@ -44,6 +44,7 @@ describe('channels', () => {
       'anonnet:circuit:closed',
       'anonnet:guard',
       'anonnet:network',
+      'anonnet:dormant',
       'anonnet:list:updated',
       'anonnet:link',
       'anonnet:stream',

@@ -42,7 +42,8 @@ function driven(code: string, readsMore: boolean): { driver: CircuitDriver; clos
     guards: newGuards(),
     rng: seeded(1),
     onGuards: () => {},
-    onReady: () => {}
+    onReady: () => {},
+    onDemand: () => {}
   })
   driver.setList(network(12))
   return { driver, closed, probes: () => rpc.mock.calls.length }

@@ -268,6 +268,18 @@ impl<T: Transport> LinkPool<T> {
         &self.0.transport
     }
 
+    /// Closes every link, whatever runs on it; new ones are dialled when somebody asks. A dial that is under way goes on, and is told as Up.
+    pub fn drop_links(&self) {
+        let links: Vec<_> = {
+            let mut state = self.0.lock();
+            let links: Vec<_> = state.table.links().cloned().collect();
+            // So that nobody is handed one that is about to go.
+            links.iter().for_each(|link| state.table.discard(link.id()));
+            links
+        };
+        links.iter().for_each(Link::close);
+    }
+
     /// Closes every link and refuses new ones. The transport stays open.
     pub fn close(&self) {
         let links = {

@@ -312,3 +312,20 @@ async fn closing_ends_links_dials_and_waits() {
     assert_eq!(setup.transport.made().len(), 2);
     let _ = setup.pool.transport();
 }
+
+#[tokio::test(start_paused = true)]
+async fn dropped_links_are_closed_and_the_pool_goes_on() {
+    let setup = setup(|_| {});
+    let (low, high) = (setup.get(LOW).await.unwrap(), setup.get(HIGH).await.unwrap());
+    high.hold_streams(1);
+    setup.pool.drop_links();
+    settle().await;
+    assert!(
+        low.close_reason().is_some() && high.close_reason().is_some(),
+        "with and without streams"
+    );
+    assert!(setup.pool.is_empty());
+    let again = setup.get(LOW).await.unwrap();
+    assert_ne!(again.id(), low.id());
+    assert!(again.close_reason().is_none());
+}

@@ -1,0 +1,34 @@
+/** Every example runs as it stands, in a process of its own, and says what it is there to show. */
+
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { root, start } from '../helpers/processes.js'
+
+const said: Record<string, string[]> = {
+  'background.mjs': ['asleep: true links: 0 circuits: 0', 'asleep: false'],
+  'fetch.mjs': ['200 hello from /page', 'ERR_ANONNET_NAME_NOT_RESOLVED later'],
+  'http-agent.mjs': ['hello from /one', 'hello from /two', 'hello from /three', 'streams: 1'],
+  'in-a-worker.mjs': ['hello from /from-a-worker', 'ERR_ANONNET_NAME_NOT_RESOLVED'],
+  'two-tabs.mjs': ['hello from /mail | hello from /news', 'same tab, same circuit: true', 'other tab, same circuit: false'],
+  'websocket.mjs': ['echo: hello']
+}
+
+describe('the examples', () => {
+  it('are these', () => {
+    const files = readdirSync(join(root, 'examples')).filter((name) => name.endsWith('.mjs') && name !== 'site.mjs')
+    expect(files.sort()).toEqual(Object.keys(said).sort())
+  })
+
+  it.each(Object.entries(said))(
+    '%s',
+    async (name, lines) => {
+      const child = start(process.execPath, [join('examples', name)])
+      const timer = setTimeout(() => child.process.kill('SIGKILL'), 30_000)
+      const exit = await child.exit
+      clearTimeout(timer)
+      expect([exit, child.stderr(), child.stdout().trim().split('\n')]).toEqual([0, '', lines])
+    },
+    40_000
+  )
+})
