@@ -72,7 +72,8 @@ interface Waiting {
 export class CircuitDriver {
   readonly #parts: CircuitDriverParts
   readonly #requests = new Map<number, Waiting>()
-  readonly #paths = new Map<number, Path>()
+  readonly #paths = new Map<number, readonly ListedRelay[]>()
+  readonly #watchers = new Set<() => void>()
   readonly #building = new Map<number, { path: Path; startedMs: number; kind: 'exit' | 'dir' }>()
   readonly #queue: PoolEvent[] = []
   #relays: ReadonlyMap<string, ListedRelay> = new Map()
@@ -94,11 +95,46 @@ export class CircuitDriver {
   }
 
   /** The path of a circuit, the guard first. */
-  path(circuit: number): Path | undefined {
+  path(circuit: number): readonly ListedRelay[] | undefined {
     return this.#paths.get(circuit)
   }
 
-  /** Why the last circuit that failed did. */
+  /** The relay list to build from; undefined while there is none, or this sleeps. */
+  get list(): RelayList | undefined {
+    return this.#asleep || this.#closed ? undefined : this.#list
+  }
+
+  /** For paths that are chosen elsewhere; what becomes of the guards there is told here. */
+  get guards(): GuardState {
+    return this.#guards
+  }
+
+  set guards(guards: GuardState) {
+    this.#setGuards(guards)
+  }
+
+  /** A guard finished the first hop of a circuit that was built elsewhere, or did not. `startedAtMs`: Unix milliseconds. */
+  guardAnswered(nodeId: string, outcome: 'succeeded' | 'failed', startedAtMs: number): void {
+    this.#guard(nodeId, outcome, startedAtMs)
+  }
+
+  /** Takes note of a circuit that was built elsewhere. */
+  adopt(circuit: number, path: readonly ListedRelay[]): void {
+    this.#paths.set(circuit, path)
+  }
+
+  /** Wakes the client if it sleeps. */
+  demand(): void {
+    if (this.#asleep) this.#parts.onDemand()
+  }
+
+  /** Calls `watcher` whenever `list` may have changed; returns what ends that. */
+  watch(watcher: () => void): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
+  }
+
+  /** Why the last that failed did. */
   get lastError(): AnonNetError | undefined {
     return this.#lastError
   }
@@ -114,6 +150,7 @@ export class CircuitDriver {
     this.#relays = new Map(list?.relays.map((relay) => [relay.nodeId, relay]))
     if (list !== undefined) this.#setGuards(refreshGuards(this.#guards, list, this.#parts.rng, Date.now()))
     this.#dispatch({ type: 'list', usable: list !== undefined })
+    for (const watcher of this.#watchers) watcher()
   }
 
   /** Asks for a circuit; returns the request's id. The handlers may be called before this returns. */
@@ -179,6 +216,7 @@ export class CircuitDriver {
     this.#schedule(undefined)
     for (const id of circuits.keys()) this.#parts.engine.closeCircuit(id)
     for (const { handlers } of waiting) handlers.refuse(error)
+    for (const watcher of this.#watchers) watcher()
   }
 
   /** Takes requests again; builds with the next list that it is given. */

@@ -26,6 +26,7 @@ interface Surroundings {
   readonly index: ListIndex
   readonly relays: readonly ListedRelay[]
   readonly same: boolean
+  readonly avoid: ReadonlySet<string>
   readonly rng: () => number
 }
 
@@ -50,13 +51,13 @@ export function selectServicePath<K extends ServiceKind>(
   if (list === undefined || nowMs >= list.validUntil * 1000) return { ok: false, code: 'ERR_ANONNET_NOT_BOOTSTRAPPED', guards }
   const index = indexOf(list)
   const relays = index.relays.filter(({ nodeId }) => rules.exclude?.has(nodeId) !== true)
-  const around: Surroundings = { index, relays, same: rules.allowSamePrefix === true, rng }
+  const around: Surroundings = { index, relays, same: rules.allowSamePrefix === true, avoid: request.avoid ?? new Set(), rng }
   const named = request.last === undefined ? undefined : index.byId.get(request.last)
   const possible = request.last === undefined ? !isForeign(request.kind) : named !== undefined
   if (possible) {
     for (const guard of guardTiers(guards, list, false, nowMs).flat()) {
       if (guard === named) continue
-      for (const second of shuffled(layer, index, rng)) {
+      for (const second of shuffled(layer, around)) {
         if (second === named || conflict(second, guard, around.same)) continue
         const path = isForeign(request.kind) ? foreign(around, guard, second, named) : own(around, guard, second, request, named)
         if (path === undefined) continue
@@ -71,40 +72,46 @@ export function selectServicePath<K extends ServiceKind>(
   return { ok: false, code: 'ERR_ANONNET_NO_PATH', guards }
 }
 
-/** The listed relays of the layer in random order. */
-function shuffled(layer: SecondLayer, index: ListIndex, rng: () => number): ListedRelay[] {
+/** The listed relays of the layer in random order, those that just failed last. */
+function shuffled(layer: SecondLayer, { index, avoid, rng }: Surroundings): ListedRelay[] {
   return layer.relays
     .flatMap(({ nodeId }) => index.byId.get(nodeId) ?? [])
-    .map((relay) => ({ relay, by: rng() }))
+    .map((relay) => ({ relay, by: rng() + (avoid.has(relay.nodeId) ? 1 : 0) }))
     .sort((a, b) => a.by - b.by)
     .map(({ relay }) => relay)
 }
 
+/** One by weight; of those that just failed only where there is nobody else. */
+function draw({ index, avoid, rng }: Surroundings, relays: readonly ListedRelay[]): ListedRelay | undefined {
+  const good = relays.filter(({ nodeId }) => !avoid.has(nodeId))
+  return chooseWeighted(good, 'middle', index.surplus, rng) ?? chooseWeighted(relays, 'middle', index.surplus, rng)
+}
+
 function own(
-  { index, relays, same, rng }: Surroundings,
+  around: Surroundings,
   guard: ListedRelay,
   second: ListedRelay,
   request: ServicePathRequest,
   named: ListedRelay | undefined
 ): OwnServicePath | undefined {
-  const fits = (relay: ListedRelay): boolean => !conflict(relay, guard, same) && !conflict(relay, second, same)
-  const from = named === undefined ? relays : [named]
+  const fits = (relay: ListedRelay): boolean => !conflict(relay, guard, around.same) && !conflict(relay, second, around.same)
+  const from = named === undefined ? around.relays : [named]
   const some = from.filter(
     (relay) => fits(relay) && (request.kind !== 'lookup' || relay.roles.dht) && request.without?.includes(relay.nodeId) !== true
   )
-  const last = chooseWeighted(some, 'middle', index.surplus, rng)
+  const last = draw(around, some)
   return last && [guard, second, last]
 }
 
 function foreign(
-  { index, relays, same, rng }: Surroundings,
+  around: Surroundings,
   guard: ListedRelay,
   second: ListedRelay,
   last: ListedRelay | undefined
 ): ForeignServicePath | undefined {
   if (last === undefined) return undefined
-  const some = relays.filter((relay) => [guard, second, last].every((other) => !conflict(relay, other, same)))
-  const middle = chooseWeighted(some, 'middle', index.surplus, rng)
+  const some = around.relays.filter((relay) => [guard, second, last].every((other) => !conflict(relay, other, around.same)))
+  const middle = draw(around, some)
   return middle && [guard, second, middle, last]
 }
 

@@ -99,6 +99,8 @@ export interface ServicePathRequest<K extends ServiceKind = ServiceKind> {
   readonly last?: string | undefined
   /** Node ids that the last hop must not have, where we choose it. */
   readonly without?: readonly string[] | undefined
+  /** Node ids to do without where possible: relays that just failed. Never a reason to have no path, nor to leave the second layer. */
+  readonly avoid?: ReadonlySet<string> | undefined
 }
 
 export type ServicePathResult<K extends ServiceKind = ServiceKind> =
