@@ -9,21 +9,18 @@
 //! unknown. A generator hands out, in this order: client x[32], d | z [64] (FIPS 203); relay y[32], m[32].
 
 use crate::hash::{encap_prefix, h, xof};
+use crate::kem::{self, CT_LEN, EK_LEN};
 use crate::keys::{CircuitKey, CircuitKeyRing, NodeId};
 use crate::record::{EncryptedMessage, RECORD_OVERHEAD, SingleUseKey};
 use crate::{CryptoError, HandshakeFault};
 use core::fmt;
-use ml_kem::kem::{Decapsulate, Encapsulate, Key, KeyExport};
-use ml_kem::{DecapsulationKey768, EncapsulationKey768, Seed, ml_kem_768::Ciphertext};
+use ml_kem::DecapsulationKey768;
 use rand_core::CryptoRng;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// What the hash of a handshake for a circuit ends with; a handshake for a service ends otherwise.
 const VERSION_CIRCUIT: &[u8] = b"anonnet:1:circuit";
-
-const EK_LEN: usize = 1184;
-pub(crate) const CT_LEN: usize = 1088;
 
 /// Extensions are opaque here, and at most this long, in bytes.
 pub const MAX_EXTENSIONS_LEN: usize = 512;
@@ -184,11 +181,7 @@ impl ClientHandshake {
         }
         let x = CircuitKey::generate(rng);
         let xb = x.agree(onion_key).map_err(|_| HandshakeFault::LowOrder)?;
-        let mut seed = Seed::default();
-        rng.fill_bytes(&mut seed);
-        let dk = Box::new(DecapsulationKey768::from_seed(seed));
-        seed.zeroize();
-        let ek = Box::new(<[u8; EK_LEN]>::from(dk.encapsulation_key().to_bytes()));
+        let (dk, ek) = kem::generate(rng);
 
         let transcript = Transcript {
             id: id.as_bytes(),
@@ -228,7 +221,7 @@ impl ClientHandshake {
 
         // Everything is computed before anything is refused: how long it takes says nothing about what was wrong.
         let xy = self.x.diffie_hellman(y);
-        let kem = Zeroizing::new(<[u8; 32]>::from(self.dk.decapsulate(&Ciphertext::from(*ct))));
+        let kem = kem::decapsulate(&self.dk, ct);
         let transcript = Transcript {
             id: self.id.as_bytes(),
             b: &self.b,
@@ -292,7 +285,6 @@ pub fn relay_respond(
         return Err(HandshakeFault::Mac.into());
     }
     let extensions = k1.open(b"", &message).map_err(|_| HandshakeFault::Record)?;
-    let encapsulator = EncapsulationKey768::new(&Key::<EncapsulationKey768>::from(*ek)).map_err(|_| HandshakeFault::KemKey)?;
     let answer = respond(&extensions);
     if answer.len() > MAX_EXTENSIONS_LEN {
         return Err(CryptoError::ExtensionsTooLong);
@@ -300,9 +292,7 @@ pub fn relay_respond(
 
     let y = CircuitKey::generate(rng);
     let xy = y.diffie_hellman(x);
-    let (ct, kem) = encapsulator.encapsulate_with_rng(rng);
-    let ct = <[u8; CT_LEN]>::from(ct);
-    let kem = Zeroizing::new(<[u8; 32]>::from(kem));
+    let (ct, kem) = kem::encapsulate(rng, ek)?;
     let schedule = transcript.schedule(xy.as_bytes(), bx.as_bytes(), &kem, y.public(), &ct);
     let (k2, hop) = schedule.split();
     let reply_record = k2.seal(b"", &answer)?.to_bytes();

@@ -8,7 +8,7 @@ mod streams;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -102,6 +102,12 @@ struct Inner {
     streams: Mutex<HashMap<u32, Arc<StreamHandle>>>,
     proxies: Mutex<HashMap<u32, AbortHandle>>,
     attach: Attach,
+    /// Introductions to services of ours, until the program answers them.
+    introductions: Mutex<services::Introductions>,
+    /// Streams of clients of services of ours, the same.
+    incoming: Mutex<HashMap<u32, StreamHandle>>,
+    /// Those that are connected with a target.
+    forwarded: Arc<AtomicUsize>,
     /// Proofs of work that may still be begun.
     solvers: Semaphore,
     next_id: AtomicU32,

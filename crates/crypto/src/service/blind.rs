@@ -7,8 +7,8 @@ use crate::CryptoError;
 use crate::hash::h;
 use crate::keys::{IdentityKey, IdentityPublic};
 use core::fmt;
-use curve25519_dalek::Scalar;
 use curve25519_dalek::scalar::clamp_integer;
+use curve25519_dalek::{EdwardsPoint, Scalar};
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
 use sha2::Sha512;
@@ -23,10 +23,18 @@ fn factor(public: &[u8; 32], period: u64) -> [u8; 32] {
 /// not be the same service.
 pub fn blind(public: &[u8; 32], period: u64) -> Result<[u8; 32], CryptoError> {
     let point = IdentityPublic::from_bytes(public)?.to_edwards();
-    if !point.is_torsion_free() {
+    // Order times point is nothing, if the point is of that order.
+    if multiply(&point, &-Scalar::ONE) != -point {
         return Err(CryptoError::InvalidKey);
     }
-    Ok((point * Scalar::from_bytes_mod_order(factor(public, period))).compress().to_bytes())
+    Ok(multiply(&point, &Scalar::from_bytes_mod_order(factor(public, period)))
+        .compress()
+        .to_bytes())
+}
+
+/// Of public values only: its time depends on them. Signatures are verified with the same code.
+fn multiply(point: &EdwardsPoint, scalar: &Scalar) -> EdwardsPoint {
+    EdwardsPoint::vartime_double_scalar_mul_basepoint(scalar, point, &Scalar::ZERO)
 }
 
 /// What those who know a service's address in a period have in common: it opens the descriptor, and introductions name nobody without it.

@@ -11,17 +11,17 @@
 //! x[32], d | z[64] (FIPS 203), m[32]; service y[32], m[32].
 
 use super::{IntroKeys, KEM_KEY_LEN};
-use crate::handshake::{CT_LEN, HopSecrets, Schedule, key_half, schedule_of};
+use crate::handshake::{HopSecrets, Schedule, key_half, schedule_of};
 use crate::hash::{encap_prefix, h, xof};
+use crate::kem::{self, CT_LEN};
 use crate::keys::CircuitKey;
 use crate::record::{EncryptedMessage, RECORD_OVERHEAD};
 use crate::{CryptoError, HandshakeFault};
 use core::fmt;
-use ml_kem::kem::{Decapsulate, Encapsulate, Key, KeyExport};
-use ml_kem::{DecapsulationKey768, EncapsulationKey768, Seed, ml_kem_768::Ciphertext};
+use ml_kem::DecapsulationKey768;
 use rand_core::CryptoRng;
 use subtle::{Choice, ConstantTimeEq};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 const VERSION_SERVICE: &[u8] = b"anonnet:1:service";
 
@@ -152,8 +152,8 @@ fn auth(verify: &[u8; 32], transcript: &Transcript<'_>, y: &[u8; 32], ct: &[u8; 
 pub struct ServiceClient {
     entry: ServiceEntry,
     x: CircuitKey,
-    dk: DecapsulationKey768,
-    ek: [u8; KEM_KEY_LEN],
+    dk: Box<DecapsulationKey768>,
+    ek: Box<[u8; KEM_KEY_LEN]>,
     xb: Zeroizing<[u8; 32]>,
     kem_s: Zeroizing<[u8; 32]>,
     mac: [u8; 32],
@@ -166,12 +166,8 @@ impl ServiceClient {
         let plain = pad(payload)?;
         let x = CircuitKey::generate(rng);
         let xb = x.agree(&entry.onion_key).map_err(|_| HandshakeFault::LowOrder)?;
-        let mut seed = Seed::default();
-        rng.fill_bytes(&mut seed);
-        let dk = DecapsulationKey768::from_seed(seed);
-        seed.zeroize();
-        let ek = <[u8; KEM_KEY_LEN]>::from(dk.encapsulation_key().to_bytes());
-        let (ct_s, kem_s) = encapsulate(rng, &entry.kem_key)?;
+        let (dk, ek) = kem::generate(rng);
+        let (ct_s, kem_s) = kem::encapsulate(rng, &entry.kem_key)?;
 
         let transcript = Transcript {
             auth: &entry.auth_key,
@@ -189,7 +185,7 @@ impl ServiceClient {
         let (k1, mac_key) = key_half(&keys);
         let record = k1.seal(b"", &plain)?.to_bytes();
         let mac = transcript.mac(mac_key, &kem, &record);
-        let message = [&entry.auth_key[..], x.public(), &ek, &ct_s, &record, &mac].concat();
+        let message = [&entry.auth_key[..], x.public(), ek.as_slice(), &ct_s, &record, &mac].concat();
         let state = Self {
             entry,
             x,
@@ -209,7 +205,7 @@ impl ServiceClient {
         let given: &[u8; 32] = rest.try_into().map_err(|_| HandshakeFault::Length)?;
         // As in the handshake with a hop: everything is computed before anything is refused.
         let xy = self.x.diffie_hellman(y);
-        let kem = Zeroizing::new(<[u8; 32]>::from(self.dk.decapsulate(&Ciphertext::from(*ct))));
+        let kem = kem::decapsulate(&self.dk, ct);
         let transcript = Transcript {
             auth: &self.entry.auth_key,
             subcredential: &self.entry.subcredential,
@@ -259,7 +255,7 @@ impl IntroKeys {
             return Err(HandshakeFault::LowOrder.into());
         }
         let bx = Zeroizing::new(bx.to_bytes());
-        let kem_s = Zeroizing::new(<[u8; 32]>::from(self.kem.decapsulate(&Ciphertext::from(*ct_s))));
+        let kem_s = kem::decapsulate(&self.kem, ct_s);
         let kem = Static {
             key: &self.kem_public,
             ct: ct_s,
@@ -309,7 +305,7 @@ impl Introduction {
     pub fn respond(self, rng: &mut impl CryptoRng) -> Result<(HopSecrets, Vec<u8>), CryptoError> {
         let y = CircuitKey::generate(rng);
         let xy = y.diffie_hellman(&self.x);
-        let (ct, kem) = encapsulate(rng, &self.ek)?;
+        let (ct, kem) = kem::encapsulate(rng, &self.ek)?;
         let transcript = Transcript {
             auth: &self.auth,
             subcredential: &self.subcredential,
@@ -328,12 +324,6 @@ impl fmt::Debug for Introduction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Introduction(..)")
     }
-}
-
-fn encapsulate(rng: &mut impl CryptoRng, key: &[u8; KEM_KEY_LEN]) -> Result<([u8; CT_LEN], Zeroizing<[u8; 32]>), CryptoError> {
-    let key = EncapsulationKey768::new(&Key::<EncapsulationKey768>::from(*key)).map_err(|_| HandshakeFault::KemKey)?;
-    let (ct, secret) = key.encapsulate_with_rng(rng);
-    Ok((ct.into(), Zeroizing::new(secret.into())))
 }
 
 fn pad(payload: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {

@@ -3,13 +3,12 @@
 use super::KEM_KEY_LEN;
 use crate::CryptoError;
 use crate::hash::{encap_prefix, h};
+use crate::kem;
 use crate::keys::{CircuitKey, IdentityKey, IdentityPublic};
 use core::fmt;
-use ml_kem::kem::KeyExport;
-use ml_kem::{DecapsulationKey768, Seed};
+use ml_kem::DecapsulationKey768;
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
 
 /// Length of what a descriptor says of an introduction point's keys: auth key[32] | B[32] | ek[1184].
 pub const ENTRY_LEN: usize = 32 + 32 + KEM_KEY_LEN;
@@ -23,8 +22,8 @@ pub struct IntroKeys {
     auth: IdentityKey,
     pub(super) auth_public: [u8; 32],
     pub(super) onion: CircuitKey,
-    pub(super) kem: DecapsulationKey768,
-    pub(super) kem_public: [u8; KEM_KEY_LEN],
+    pub(super) kem: Box<DecapsulationKey768>,
+    pub(super) kem_public: Box<[u8; KEM_KEY_LEN]>,
 }
 
 impl IntroKeys {
@@ -32,22 +31,19 @@ impl IntroKeys {
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let auth = IdentityKey::generate(rng);
         let onion = CircuitKey::generate(rng);
-        let mut seed = Seed::default();
-        rng.fill_bytes(&mut seed);
-        let kem = DecapsulationKey768::from_seed(seed);
-        seed.zeroize();
+        let (kem, kem_public) = kem::generate(rng);
         Self {
             auth_public: *auth.public().as_bytes(),
             auth,
             onion,
-            kem_public: kem.encapsulation_key().to_bytes().into(),
             kem,
+            kem_public,
         }
     }
 
     /// What clients need to know of them, [`ENTRY_LEN`] bytes.
     pub fn entry(&self) -> Vec<u8> {
-        [&self.auth_public[..], self.onion.public(), &self.kem_public].concat()
+        [&self.auth_public[..], self.onion.public(), self.kem_public.as_slice()].concat()
     }
 
     /// The ESTABLISH_INTRO for the circuit whose last hop has that BIND.

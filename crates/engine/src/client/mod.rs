@@ -1,6 +1,7 @@
 //! The client's circuits.
 
 mod circuit;
+mod service;
 mod side;
 
 pub(crate) use circuit::{BuildRequest, CircuitHandle, build};

@@ -23,7 +23,7 @@ use crate::proxy::Attach;
 use crate::quota::Quota;
 use crate::rng::os_rng;
 use crate::rpc::Pending;
-use crate::server::{Door, Server, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, serve_link};
+use crate::server::{Door, Server, Services, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, serve_link};
 use crate::stats::RelayStats;
 use crate::sync::lock;
 
@@ -93,6 +93,7 @@ impl Node {
             quota: Quota::new(memory::quota_bytes()),
             stats: RelayStats::default(),
             gate: handshake_gate(std::thread::available_parallelism().map_or(1, usize::from)),
+            services: Services::default(),
             limits: Arc::clone(&limits),
             resolver: options.resolver,
             names: dns_slots(),
@@ -126,6 +127,9 @@ impl Node {
             streams: Mutex::default(),
             proxies: Mutex::default(),
             attach,
+            introductions: Mutex::default(),
+            incoming: Mutex::default(),
+            forwarded: Arc::default(),
             solvers: Semaphore::new(POW_SOLVERS_MAX),
             next_id: AtomicU32::new(1),
             closed: AtomicBool::new(false),
@@ -165,7 +169,8 @@ impl Node {
 
 impl Inner {
     fn is_busy(&self) -> bool {
-        let open_streams = !lock(&self.streams).is_empty() || self.attach.stats.open.load(Ordering::Relaxed) > 0;
+        let forwarded = self.forwarded.load(Ordering::Relaxed) > 0;
+        let open_streams = forwarded || !lock(&self.streams).is_empty() || self.attach.stats.open.load(Ordering::Relaxed) > 0;
         open_streams || self.server.stats.circuits.load(Ordering::Relaxed) > 0
     }
 
@@ -174,6 +179,7 @@ impl Inner {
             task.abort();
         }
         lock(&self.streams).clear();
+        lock(&self.incoming).clear();
         lock(&self.circuits).clear();
         self.operations.cancel_all_but(op);
         self.server.pool.close();

@@ -101,6 +101,7 @@ async fn connect<T: Transport>(server: &Server<T>, host: OwnedHost, port: u16) -
     let addresses = match host {
         OwnedHost::Address(address) => vec![address],
         OwnedHost::Name(name) => look_up(server, &name).await?,
+        OwnedHost::Service => return Err(EndReason::Policy),
     };
     let mut failure = EndReason::Policy;
     for address in addresses {

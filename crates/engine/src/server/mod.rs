@@ -4,6 +4,7 @@ mod circuit;
 mod exit;
 mod gate;
 mod link;
+mod services;
 mod side;
 
 use std::collections::HashSet;
@@ -26,12 +27,12 @@ use crate::rpc::Pending;
 use crate::stats::RelayStats;
 use crate::sync::lock;
 
-#[cfg(test)]
-pub(crate) use exit::dial;
-pub(crate) use exit::kind_of;
 pub use exit::{Resolve, SystemResolver};
+pub(crate) use exit::{dial, kind_of};
 pub(crate) use gate::HandshakeGate;
 pub(crate) use link::{accept_links, read_stream_frame, serve_link, write_stream_frame};
+pub(crate) use services::Services;
+pub(crate) use side::{OwnedHost, RelayNote, RelaySide};
 
 /// Who may do how much: new connections or handshakes a second for each address prefix.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +67,7 @@ pub(crate) struct Server<T: Transport> {
     pub(crate) quota: Arc<Quota>,
     pub(crate) stats: RelayStats,
     pub(crate) gate: HandshakeGate,
+    pub(crate) services: Services<T>,
     pub(crate) limits: Arc<SourceLimits>,
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) names: Semaphore,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use anonnet_cells::{EndReason, Host};
+use anonnet_cells::{Cookie, EndReason, Host};
 use anonnet_circuit::{ExtendRequest, HopEvent};
 use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_relay::{RelayCircuit, RelayEvent};
@@ -10,21 +10,27 @@ use anonnet_relay::{RelayCircuit, RelayEvent};
 use crate::driver::{Router, Side};
 use crate::pipe::{Answer, StreamHandle};
 
-pub(super) struct RelaySide {
-    pub(super) circuit: RelayCircuit,
+pub(crate) struct RelaySide {
+    pub(crate) circuit: RelayCircuit,
 }
 
 /// What the client of a circuit asks of its last hop.
-pub(super) enum RelayNote {
+pub(crate) enum RelayNote {
     Begin { handle: StreamHandle, host: OwnedHost, port: u16 },
     Directory { handle: StreamHandle },
     Resolve { handle: StreamHandle, name: String },
     Extend(ExtendRequest),
+    EstablishIntro { auth_key: [u8; 32] },
+    Introduce { auth_key: [u8; 32], message: Vec<u8> },
+    EstablishRendezvous { cookie: Cookie },
+    Rendezvous { cookie: Cookie, reply: Vec<u8> },
 }
 
-pub(super) enum OwnedHost {
+pub(crate) enum OwnedHost {
     Address(std::net::IpAddr),
     Name(String),
+    /// What a client of a service says, and nobody says to an exit.
+    Service,
 }
 
 impl From<Host<'_>> for OwnedHost {
@@ -33,6 +39,7 @@ impl From<Host<'_>> for OwnedHost {
             Host::V4(address) => Self::Address(address.into()),
             Host::V6(address) => Self::Address(address.into()),
             Host::Name(name) => Self::Name(name.to_owned()),
+            Host::Service => Self::Service,
         }
     }
 }
@@ -70,6 +77,10 @@ impl Side for RelaySide {
                 });
             }
             RelayEvent::Hop(HopEvent::Extend(request)) => notes.push_back(RelayNote::Extend(request)),
+            RelayEvent::Hop(HopEvent::EstablishIntro { auth_key }) => notes.push_back(RelayNote::EstablishIntro { auth_key }),
+            RelayEvent::Hop(HopEvent::Introduce { auth_key, message }) => notes.push_back(RelayNote::Introduce { auth_key, message }),
+            RelayEvent::Hop(HopEvent::EstablishRendezvous { cookie }) => notes.push_back(RelayNote::EstablishRendezvous { cookie }),
+            RelayEvent::Hop(HopEvent::Rendezvous { cookie, reply }) => notes.push_back(RelayNote::Rendezvous { cookie, reply }),
             RelayEvent::Create(_) => again = true,
         };
         self.circuit.receive(run, &mut sink).map_err(|error| error.kind())?;

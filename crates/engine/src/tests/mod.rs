@@ -12,6 +12,8 @@ mod proxy_world;
 mod quota;
 mod requests;
 mod resets;
+mod services;
+mod services_hostile;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -39,7 +41,7 @@ use crate::pipe::StreamHandle;
 use crate::quota::Quota;
 use crate::rpc::Pending;
 use crate::server::{
-    RateLimit, Resolve, Roles, Server, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, read_stream_frame,
+    RateLimit, Resolve, Roles, Server, Services, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, read_stream_frame,
     serve_link, write_stream_frame,
 };
 use crate::stats::{RelaySnapshot, RelayStats};
@@ -193,6 +195,7 @@ impl Net {
             quota: Quota::new(options.quota),
             stats: RelayStats::default(),
             gate: handshake_gate(2),
+            services: Services::default(),
             limits: SourceLimits::new(NO_LIMIT, options.handshakes),
             resolver: options.resolver,
             names: dns_slots(),
