@@ -168,9 +168,7 @@ export class CircuitDriver {
   }
 
   /** Whether a request is still to be answered. */
-  waits(request: number): boolean {
-    return this.#requests.has(request)
-  }
+  waits = (request: number): boolean => this.#requests.has(request)
 
   /** The stream of a request is connected; the request is over. */
   connected(request: number): void {

@@ -17,6 +17,7 @@ import {
   revisionKey,
   type ServiceAddress,
   sealDescriptor,
+  serviceLimits,
   serviceTimeMs,
   type UpkeepAction,
   type UpkeepEvent,
@@ -137,6 +138,10 @@ export class ServiceHost {
       introduction = readIntroduction(body)
     } catch {
       this.#parts.engine.services.dropIntroduction(request)
+      return true
+    }
+    if (this.#meetings.size >= serviceLimits.MAX_MEETINGS) {
+      this.#dropAll([request])
       return true
     }
     const { verdict, dropped } = this.#load.offer(request, introduction.pow, performance.now())

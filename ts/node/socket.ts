@@ -22,6 +22,8 @@ export interface OpenStream {
 export interface SocketParts {
   engine: Engine
   port: number
+  /** The name of the service at the other end. */
+  service?: string | undefined
   allowHalfOpen: boolean
   /** Aborts the attempt to connect. */
   signal?: AbortSignal | undefined
@@ -41,6 +43,7 @@ export interface SocketParts {
 export class AnonSocket extends Duplex {
   readonly #engine: Engine
   readonly #port: number
+  readonly #service: string | undefined
   readonly #onClosed: ((circuit: number) => void) | undefined
   #unlisten: (() => void) | undefined
   readonly #abort = new AbortController()
@@ -60,6 +63,7 @@ export class AnonSocket extends Duplex {
     super({ allowHalfOpen: parts.allowHalfOpen, highWaterMark: HIGH_WATER_MARK_BYTES, decodeStrings: true })
     this.#engine = parts.engine
     this.#port = parts.port
+    this.#service = parts.service
     this.#hold = parts.engine.keepAlive.hold()
     this.#onClosed = parts.onClosed
     this.#obey(parts.signal)
@@ -91,9 +95,9 @@ export class AnonSocket extends Duplex {
     return this.#circuit
   }
 
-  /** Never an IP address: what stands at the other end is known to the exit only. */
+  /** Never an IP address: what stands at the other end is known to the exit only. The name of a service while connected to one. */
   get remoteAddress(): string | undefined {
-    return undefined
+    return this.pending || this.destroyed ? undefined : this.#service
   }
 
   get remoteFamily(): string | undefined {

@@ -56,6 +56,8 @@ export const REACH_HEDGE_MS = 2_500
 /** Introductions that wait for their rendezvous, and rendezvous under way at the same time. */
 export const MAX_WAITING_INTRODUCTIONS = 128
 export const MAX_RUNNING_RENDEZVOUS = 32
+/** Clients that a service has circuits to at the same time. */
+export const MAX_MEETINGS = 4_096
 /** Introductions a second that a service takes for long, and after a pause. */
 export const INTRODUCTION_RATE = 64
 export const INTRODUCTION_BURST = 256
