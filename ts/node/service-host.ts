@@ -228,6 +228,8 @@ export class ServiceHost {
       this.#tellPeriods(circuit)
       this.#points.set(point, { circuit, intro: { nodeId: built.last, ...keys } })
       circuits.onEnd(circuit, () => this.#lost(point))
+      // Of several that were tried at the same time the one that was faster.
+      onPath(built.last)
       if (this.#points.has(point)) this.#dispatch({ type: 'established', point })
     } catch {
       if (circuit !== undefined) circuits.close(circuit)

@@ -22,7 +22,7 @@ import type { ServicePlace } from './service-client.js'
 
 /** How long a rendezvous or introduction point may take to answer, and then the service to come. */
 const POINT_TIMEOUT_MS = 8_000
-const SERVICE_TIMEOUT_MS = 12_000
+const SERVICE_TIMEOUT_MS = 8_000
 
 export interface MeetingParts {
   engine: Engine

@@ -26,6 +26,8 @@ const KEY_FILE = 'service.key'
 const MAX_SERVICES = 128
 const DEFAULT_LISTEN_TIMEOUT_MS = 120_000
 const DEFAULT_PORT = 80
+/** A stream that has no answer after so long is tried over another circuit. */
+const STALL_MS = 3_000
 /** Pause before a service looks itself up again that was not found. */
 const FIND_AGAIN_MS = 500
 
@@ -223,10 +225,14 @@ export abstract class ServiceNode extends HttpNode {
     for (let tries = 0; ; tries += 1) {
       const circuit = await this.#client.circuit(service, isolation, left())
       try {
-        return { circuit, stream: await this.#core.engine.connect(circuit, '', port, left()) }
+        // A circuit that does not answer may be dead without anybody having noticed: another one is faster than to wait for that.
+        const { timeoutMs, signal } = left()
+        const firstMs = tries === 0 ? Math.min(timeoutMs, STALL_MS) : timeoutMs
+        return { circuit, stream: await this.#core.engine.connect(circuit, '', port, { timeoutMs: firstMs, signal }) }
       } catch (error) {
-        const again = isAnonNetError(error) && error.retry === 'now' && error.code !== 'ERR_ANONNET_STREAM_RESET'
-        if (again || (isAnonNetError(error) && error.code === 'ERR_ANONNET_TIMEOUT')) this.#client.failed(circuit)
+        if (!isAnonNetError(error)) throw error
+        const again = error.code === 'ERR_ANONNET_TIMEOUT' || (error.retry === 'now' && error.code !== 'ERR_ANONNET_STREAM_RESET')
+        if (again) this.#client.failed(circuit)
         if (!again || tries > 0) throw error
       }
     }

@@ -49,7 +49,7 @@ export const MAX_CACHED_DESCRIPTORS = 256
 
 /** Tries to reach a service within one request, and how many run at the same time. */
 export const MAX_REACH_TRIES = 8
-export const REACH_PARALLEL = 2
+export const REACH_PARALLEL = 3
 /** A try that has come to nothing after so long gets another one beside it. */
 export const REACH_HEDGE_MS = 2_500
 
