@@ -94,6 +94,7 @@ class Meeting {
 
   #lateError(): Error {
     const waits = [...this.#state.tries.values()].some(({ phase }) => phase === 'meet')
+    if (this.#state.phase === 'pausing') return errorFromCode(this.#state.lastCode)
     return errorFromCode(waits ? 'ERR_ANONNET_INTRODUCTION_TIMEOUT' : 'ERR_ANONNET_TIMEOUT')
   }
 

@@ -48,8 +48,11 @@ export const DESCRIPTOR_CACHE_MS = 30 * 60_000
 export const MAX_CACHED_DESCRIPTORS = 256
 
 /** Tries to reach a service within one request, and how many run at the same time. */
-export const MAX_REACH_TRIES = 8
+export const MAX_REACH_TRIES = 16
 export const REACH_PARALLEL = 3
+/** When all points of a descriptor failed it is fetched again, after a pause of so long that doubles: what died may just be replaced. */
+export const REACH_ROUNDS = 4
+export const REACH_PAUSE_MS = 1_000
 /** A try that has come to nothing after so long gets another one beside it. */
 export const REACH_HEDGE_MS = 2_500
 

@@ -1,9 +1,10 @@
 /**
  * Reaching a service: a descriptor, a rendezvous point that waits, an introduction, and the meeting. A try that comes to nothing in time gets
- * another one beside it, by another introduction point; a descriptor whose points all fail is fetched again, once.
+ * another one beside it, by another introduction point; a descriptor whose points all fail is fetched again, a few times: the service may just
+ * be replacing them.
  */
 import type { ErrorCode } from '../errors/index.js'
-import { MAX_REACH_TRIES, REACH_HEDGE_MS, REACH_PARALLEL } from './limits.js'
+import { MAX_REACH_TRIES, REACH_HEDGE_MS, REACH_PARALLEL, REACH_PAUSE_MS, REACH_ROUNDS } from './limits.js'
 
 /** A try: a circuit to a rendezvous point, and one introduction after the other. */
 export interface ReachTry {
@@ -16,14 +17,16 @@ export interface ReachTry {
 
 /** Immutable. Times are of one monotonic clock, in milliseconds. */
 export interface ReachState {
-  readonly phase: 'lookup' | 'trying' | 'done'
+  readonly phase: 'lookup' | 'trying' | 'pausing' | 'done'
   /** Introduction points of the descriptor, in the order to try. */
   readonly points: number
   readonly nextPoint: number
   readonly tries: ReadonlyMap<number, ReachTry>
   readonly started: number
-  /** The descriptor was fetched for this request; else it came from the cache and may be old. */
-  readonly fetched: boolean
+  /** Descriptors that were fetched for this request: none while it uses one that was kept and may be old. */
+  readonly fetched: number
+  /** While pausing: when the next descriptor is fetched. */
+  readonly untilMs: number
   readonly lastCode: ErrorCode
 }
 
@@ -62,7 +65,8 @@ export function newReach(): ReachState {
     nextPoint: 0,
     tries: new Map(),
     started: 0,
-    fetched: false,
+    fetched: 0,
+    untilMs: 0,
     lastCode: 'ERR_ANONNET_INTRODUCTION_FAILED'
   }
 }
@@ -76,7 +80,13 @@ export function reachStep(before: ReachState, event: ReachEvent, nowMs: number):
     case 'noDescriptor':
       return finish(before, [{ type: 'fail', code: event.code }])
     case 'descriptor': {
-      const state: ReachState = { ...before, phase: 'trying', points: event.points, nextPoint: 0, fetched: !event.cached }
+      const state: ReachState = {
+        ...before,
+        phase: 'trying',
+        points: event.points,
+        nextPoint: 0,
+        fetched: before.fetched + (event.cached ? 0 : 1)
+      }
       return supply(state, [], nowMs)
     }
     case 'waits':
@@ -98,8 +108,13 @@ export function reachStep(before: ReachState, event: ReachEvent, nowMs: number):
       return supply({ ...before, tries, lastCode: event.code }, [{ type: 'drop', attempt: event.attempt }], nowMs)
     }
     default:
-      return supply(before, [], nowMs)
+      if (before.phase !== 'pausing') return supply(before, [], nowMs)
+      return nowMs >= before.untilMs ? again(before, []) : { state: before, actions: [], wakeAtMs: before.untilMs }
   }
+}
+
+function again(state: ReachState, actions: ReachAction[]): ReachStep {
+  return { state: { ...state, phase: 'lookup' }, actions: [...actions, { type: 'lookup', fresh: true }], wakeAtMs: undefined }
 }
 
 function advance(before: ReachState, id: number, phase: 'introduce' | 'meet', nowMs: number): ReachStep {
@@ -123,16 +138,11 @@ function supply(before: ReachState, actions: ReachAction[], nowMs: number): Reac
       const attempt: ReachTry = { id, point: state.nextPoint, startedMs: nowMs, phase: 'rendezvous' }
       state = { ...state, started: id, nextPoint: state.nextPoint + 1, tries: new Map(state.tries).set(id, attempt) }
       actions.push({ type: 'rendezvous', attempt: id })
-    } else if (!state.fetched && state.tries.size === 0) {
-      // What the cache had is worth nothing any more.
-      return {
-        state: { ...state, phase: 'lookup', fetched: true },
-        actions: [...actions, { type: 'lookup', fresh: true }],
-        wakeAtMs: undefined
-      }
-    } else if (state.tries.size === 0 && state.points > 0) {
-      // Once more around: what failed may have been a circuit of ours and not the point.
-      return supply({ ...state, nextPoint: 0 }, actions, nowMs)
+    } else if (state.tries.size === 0 && state.fetched < REACH_ROUNDS) {
+      // What the cache had is worth nothing any more; what was fetched may be in the middle of being replaced.
+      if (state.fetched === 0) return again(state, actions)
+      const untilMs = nowMs + REACH_PAUSE_MS * 2 ** (state.fetched - 1)
+      return { state: { ...state, phase: 'pausing', untilMs }, actions, wakeAtMs: untilMs }
     }
   }
   if (state.tries.size === 0) return finish(state, [...actions, { type: 'fail', code: state.lastCode }])

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MAX_REACH_TRIES, REACH_HEDGE_MS, REACH_PARALLEL } from '../../../ts/services/limits.js'
+import { MAX_REACH_TRIES, REACH_HEDGE_MS, REACH_PARALLEL, REACH_PAUSE_MS, REACH_ROUNDS } from '../../../ts/services/limits.js'
 import { newReach, type ReachAction, type ReachEvent, reachStep } from '../../../ts/services/reach.js'
 
 function make() {
@@ -67,11 +67,31 @@ describe('reaching a service', () => {
     expect(all.at(-1)).toEqual({ type: 'rendezvous', attempt: 3 })
   })
 
+  it('fetches a descriptor again, after longer and longer pauses, while the points of the last one fail', () => {
+    const { step, all } = make()
+    step({ type: 'begin' })
+    const pauses: number[] = []
+    for (let round = 1; round <= REACH_ROUNDS; round++) {
+      step({ type: 'descriptor', points: 1, cached: false })
+      const { wakeAtMs } = step({ type: 'failed', attempt: round, code: 'ERR_ANONNET_NO_PATH' })
+      if (wakeAtMs === undefined) break
+      pauses.push(wakeAtMs)
+      expect(step({ type: 'tick' }, wakeAtMs - 1).actions).toEqual([])
+      expect(step({ type: 'tick' }, wakeAtMs).actions).toEqual([{ type: 'lookup', fresh: true }])
+    }
+    expect(pauses).toEqual([REACH_PAUSE_MS, 2 * REACH_PAUSE_MS, 4 * REACH_PAUSE_MS])
+    expect(all.at(-1)).toEqual({ type: 'fail', code: 'ERR_ANONNET_NO_PATH' })
+  })
+
   it('says what failed last, and nothing happens afterwards', () => {
     const { step, all } = make()
     step({ type: 'begin' })
     step({ type: 'descriptor', points: 1, cached: false })
-    for (let attempt = 1; attempt <= MAX_REACH_TRIES; attempt++) step({ type: 'failed', attempt, code: 'ERR_ANONNET_RENDEZVOUS_FAILED' })
+    for (let round = 1; round <= REACH_ROUNDS; round++) {
+      if (round > 1) step({ type: 'descriptor', points: 1, cached: false }, round * 1e6)
+      const { wakeAtMs } = step({ type: 'failed', attempt: round, code: 'ERR_ANONNET_RENDEZVOUS_FAILED' }, round * 1e6)
+      if (wakeAtMs !== undefined) step({ type: 'tick' }, wakeAtMs)
+    }
     expect(all.at(-1)).toEqual({ type: 'fail', code: 'ERR_ANONNET_RENDEZVOUS_FAILED' })
     expect(step({ type: 'tick' }, 1e9).actions).toEqual([])
     const none = make()
@@ -80,7 +100,10 @@ describe('reaching a service', () => {
     expect(none.all.at(-1)).toEqual({ type: 'fail', code: 'ERR_ANONNET_SERVICE_NOT_FOUND' })
     const empty = make()
     empty.step({ type: 'begin' })
-    empty.step({ type: 'descriptor', points: 0, cached: false })
+    for (let round = 1; round <= REACH_ROUNDS; round++) {
+      const { wakeAtMs } = empty.step({ type: 'descriptor', points: 0, cached: false })
+      if (wakeAtMs !== undefined) empty.step({ type: 'tick' }, wakeAtMs)
+    }
     expect(empty.all.at(-1)?.type).toBe('fail')
   })
 
@@ -107,7 +130,11 @@ describe('reaching a service', () => {
                 : ({ type, attempt } as ReachEvent)
           )
         }
-        for (let attempt = 1; attempt <= MAX_REACH_TRIES; attempt++) run({ type: 'failed', attempt, code: 'ERR_ANONNET_TIMEOUT' })
+        for (let round = 0; round < 3 * REACH_ROUNDS; round++) {
+          nowMs += 1e6
+          run({ type: 'tick' })
+          for (let attempt = 1; attempt <= MAX_REACH_TRIES; attempt++) run({ type: 'failed', attempt, code: 'ERR_ANONNET_TIMEOUT' })
+        }
         expect(all.filter((action) => action.type === 'done' || action.type === 'fail')).toHaveLength(1)
         const begun = all.flatMap((action) => (action.type === 'rendezvous' ? [action.attempt] : []))
         const over = all.flatMap((action) => (action.type === 'drop' || action.type === 'done' ? [action.attempt] : []))
