@@ -49,6 +49,9 @@ export declare class NativeNode {
   attach(request: number, circuit: number): boolean
   refuse(request: number, code: string): boolean
   cancel(op: number): void
+  /** The node's own circuits. */
+  circuits(): Array<NativeCircuit>
+  /** Counters, links and circuits. Needs the feature `metrics`. */
   snapshot(): NativeSnapshot
   /** Ends the node; every other operation fails with ERR_ANONNET_CLOSED, and this one is answered last. */
   close(op: number, drainMs: number): void
@@ -112,7 +115,7 @@ export interface NativeErrorEntry {
 
 /** Something that happened. Which fields are there depends on `type`; ts/native has a type for each. */
 export interface NativeEvent {
-  type: 'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'introduced' | 'incomingStream'
+  type: 'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug' | 'introduced' | 'incomingStream'
   op?: number
   bytes?: Buffer
   text?: string
@@ -235,6 +238,8 @@ export interface NativeSnapshot {
 export interface NativeVersion {
   version: string
   protocol: number
+  /** The parts that this addon was built with, of `exit`, `metrics`, `proxy`. */
+  features: Array<string>
 }
 
 /** The node id of an Ed25519 public key (32 bytes), in hex. */
@@ -264,7 +269,7 @@ export declare function serviceSubcredential(publicKey: Uint8Array, period: numb
 /** Strict Ed25519 verification; `false` also for keys and signatures that are malformed. */
 export declare function verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean
 
-/** The addon's version and the version of the wire protocol. */
+/** The addon's version, the version of the wire protocol, and what it was built with. */
 export declare function version(): NativeVersion
 
 /** The shared secret of two keys; ERR_ANONNET_KEY_INVALID for a public key of small order. */

@@ -1,11 +1,14 @@
-// `npm run bench -- chain|soak|tor [--short]`: macro benchmarks of the addon that the default build ships. Ratios and bounds of the same run
+// `npm run bench -- addons FILE|chain|soak|tor [--short]`: macro benchmarks of the addon that the default build ships. Ratios and bounds of the same run
 // are what counts: machines are noisy. Results go to benches/results/ and to standard output.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-const benches = ['chain', 'soak', 'tor']
-const [name, ...flags] = process.argv.slice(2)
+const benches = ['addons', 'chain', 'soak', 'tor']
+const [name, ...rest] = process.argv.slice(2)
+// `addons` has one more word: the file of the other addon.
+const [addon] = name === 'addons' ? rest.filter((word) => word !== '--short') : []
+const flags = rest.filter((word) => word !== addon)
 if (!benches.includes(name) || flags.some((flag) => flag !== '--short')) {
   process.stderr.write(`usage: npm run bench -- ${benches.join('|')} [--short]\n`)
   process.exit(2)
@@ -13,7 +16,7 @@ if (!benches.includes(name) || flags.some((flag) => flag !== '--short')) {
 execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/setup.mjs', import.meta.url)), '--build'], { stdio: ['ignore', 2, 2] })
 // Only now: what it needs may just have been installed or built.
 const { [name]: bench } = await import(`./${name}.mjs`)
-const report = await bench({ short: flags.includes('--short') })
+const report = await bench({ short: flags.includes('--short'), addon })
 const folder = new URL('./results/', import.meta.url)
 mkdirSync(folder, { recursive: true })
 writeFileSync(new URL(`${name}.json`, folder), `${JSON.stringify(report.figures, null, 2)}\n`)

@@ -1,7 +1,7 @@
 // What the scripts share. No dependencies: they run before `npm ci` has.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { delimiter, dirname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -133,6 +133,33 @@ export function findCargo() {
   if (existsSync(folder) && !(process.env.PATH ?? '').split(delimiter).includes(folder)) {
     process.env.PATH = `${process.env.PATH ?? ''}${delimiter}${folder}`
   }
+}
+
+/**
+ * Builds the addon by cargo alone, without the declarations that napi makes, and copies it to `target`. `args` are cargo's, `program` is cargo
+ * or one that stands for it; `symbols` keeps them.
+ */
+export async function buildLibrary(target, args, { env, program = 'cargo', first = [], symbols = false } = {}) {
+  let library
+  const head = [...first, 'rustc', '-p', 'anonnet-binding', '--lib']
+  // For the last step alone: everything before it is one build, with symbols or without.
+  const tail = [...args, ...(symbols ? ['--', '-Cstrip=none'] : [])]
+  const all = [...head, '--message-format=json-render-diagnostics', '--quiet', ...tail]
+  const code = await run(program, all, {
+    env,
+    quiet: true,
+    onLine: (line) => {
+      if (!line.startsWith('{')) return process.env.ANONNET_VERBOSE === undefined || process.stderr.write(`${line}\n`)
+      const message = JSON.parse(line)
+      if (message.reason === 'compiler-artifact' && message.target.kind.includes('cdylib')) library = message.filenames[0]
+    }
+  })
+  if (code !== 0 || library === undefined) fail(`Building the addon failed: run \`${[program, ...head, ...tail].join(' ')}\` to see why.`)
+  mkdirSync(dirname(target), { recursive: true })
+  // Never over a file that a process may have loaded.
+  rmSync(target, { force: true })
+  copyFileSync(library, target)
+  return target
 }
 
 /** The host triple, from rustc itself. */

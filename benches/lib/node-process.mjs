@@ -2,7 +2,7 @@
 // Commands come by IPC, answers go back by IPC; the process ends when its parent does.
 import { createRequire } from 'node:module'
 
-const { NativeNode } = createRequire(import.meta.url)('../../index.js')
+const { NativeNode } = createRequire(import.meta.url)(process.env.ANONNET_ADDON || '../../index.js')
 const settings = JSON.parse(process.argv[2])
 const waiting = new Map()
 const circuits = []

@@ -21,9 +21,12 @@ export class Child {
   #waiting = new Map()
   #next = 1
 
-  constructor(name, script, args) {
+  constructor(name, script, args, env = {}) {
     this.name = name
-    this.process = fork(fileURLToPath(new URL(script, import.meta.url)), args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    this.process = fork(fileURLToPath(new URL(script, import.meta.url)), args, {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      env: { ...process.env, ...env }
+    })
     this.ready = new Promise((resolve, reject) => {
       this.process.on('message', (message) => {
         if (message.ready) resolve(message.ready)
@@ -59,8 +62,9 @@ export class Child {
   }
 }
 
-/** Three relays, the last an exit, and a client; each a process. */
-export async function startChain() {
+/** Three relays, the last an exit, and a client; each a process. `addon`: the file of another addon than the one that setup built. */
+export async function startChain(addon) {
+  const env = addon === undefined ? {} : { ANONNET_ADDON: addon }
   const options = (number) => ({
     listen: `127.${number}.0.1:0`,
     roles: { relay: true, exit: number === 3, bootstrap: false },
@@ -70,9 +74,9 @@ export async function startChain() {
     handshakesPerPrefix: { rate: 1e6, burst: 1_000_000 }
   })
   const relays = [1, 2, 3].map(
-    (number) => new Child(['guard', 'middle', 'exit'][number - 1], './node-process.mjs', [JSON.stringify(options(number))])
+    (number) => new Child(['guard', 'middle', 'exit'][number - 1], './node-process.mjs', [JSON.stringify(options(number))], env)
   )
-  const client = new Child('client', './node-process.mjs', [JSON.stringify({})])
+  const client = new Child('client', './node-process.mjs', [JSON.stringify({})], env)
   const all = [client, ...relays]
   try {
     const path = await Promise.all(relays.map((relay) => relay.ready))

@@ -29,7 +29,7 @@ class NativeNode {
     this.public = this.pair.publicKey.export({ type: 'spki', format: 'der' }).subarray(-32)
     this.id = nodeIdOf(this.public)
     this.onion = createHash('sha256').update(this.public).digest()
-    this.circuits = new Map()
+    this.paths = new Map()
     this.streams = new Map()
     this.answers = new Map()
     this.ops = new Set()
@@ -109,31 +109,31 @@ class NativeNode {
       return
     }
     const id = nextId++
-    this.circuits.set(id, path)
+    this.paths.set(id, path)
     this.ok(op, { number: id })
   }
   closeCircuit(circuit) {
-    if (!this.circuits.delete(circuit)) return false
+    if (!this.paths.delete(circuit)) return false
     for (const [stream, { circuit: of }] of this.streams) if (of === circuit) this.destroy(stream)
     for (const pending of [...(this.waiting ?? [])]) if (pending.circuit === circuit) pending.fail('ERR_ANONNET_CIRCUIT_CLOSED')
     return true
   }
   deadHop(circuit) {
-    return this.circuits.get(circuit).some((hop) => !network.get(hop.nodeId)?.alive)
+    return this.paths.get(circuit).some((hop) => !network.get(hop.nodeId)?.alive)
   }
   circuitRpc(op, circuit, body, timeoutMs) {
-    const path = this.circuits.get(circuit)
+    const path = this.paths.get(circuit)
     if (path === undefined) throw coded('ERR_ANONNET_CIRCUIT_CLOSED')
     this.ask(op, this.deadHop(circuit) ? undefined : network.get(path[2].nodeId), body, true, timeoutMs)
   }
   resolve(op, circuit, host) {
     this.ops.add(op)
-    if (this.circuits.has(circuit)) this.ok(op, { text: JSON.stringify([host === 'localhost' ? '127.0.0.1' : '192.0.2.1']) })
+    if (this.paths.has(circuit)) this.ok(op, { text: JSON.stringify([host === 'localhost' ? '127.0.0.1' : '192.0.2.1']) })
     else this.fail(op, 'ERR_ANONNET_CIRCUIT_CLOSED')
   }
   connect(op, circuit, host, port, timeoutMs) {
     this.ops.add(op)
-    if (!this.circuits.has(circuit)) {
+    if (!this.paths.has(circuit)) {
       this.fail(op, 'ERR_ANONNET_CIRCUIT_CLOSED')
       return
     }
@@ -197,7 +197,7 @@ class NativeNode {
   attach(request, circuit) {
     this.attached ??= []
     this.attached.push([request, circuit])
-    return this.circuits.has(circuit)
+    return this.paths.has(circuit)
   }
   refuse(request, code) {
     this.refused ??= []
@@ -207,8 +207,8 @@ class NativeNode {
   cancel(op) {
     this.fail(op, 'ERR_ANONNET_ABORTED')
   }
-  snapshot() {
-    const circuits = [...this.circuits].map(([id, path]) => ({
+  circuits() {
+    return [...this.paths].map(([id, path]) => ({
       id,
       hops: path.map(({ nodeId }) => nodeId),
       ageMs: 1,
@@ -216,6 +216,8 @@ class NativeNode {
       bytesRead: 0,
       bytesWritten: 0
     }))
+  }
+  snapshot() {
     const relay = {
       circuits: 0,
       cellsForwarded: 0,
@@ -227,7 +229,7 @@ class NativeNode {
       memoryHeld: 0,
       memoryResets: 0
     }
-    return { circuits, relay, links: [], proxy: { requests: 0, open: 0, refused: 0 } }
+    return { circuits: this.circuits(), relay, links: [], proxy: { requests: 0, open: 0, refused: 0 } }
   }
   close(op) {
     this.kill()
@@ -251,7 +253,7 @@ module.exports = {
     verify(null, message, createPublicKey({ key: Buffer.concat([SPKI, publicKey]), format: 'der', type: 'spki' }), signature),
   nodeIdOf,
   errorRegistry: () => [],
-  version: () => ({ version: '0.0.0-fake', protocol: 1 }),
+  version: () => ({ version: '0.0.0-fake', protocol: 1, features: ['exit', 'metrics', 'proxy'] }),
   keyFileInspect: () => ({ nodeId: '', publicKey: Buffer.alloc(32), onionKey: Buffer.alloc(32), rotatedAt: Date.now() / 1000 }),
   keyFileCreate: () => ({})
 }

@@ -171,6 +171,7 @@ const CLASS_OF: { readonly [Code in ErrorCode]: typeof AnonNetError } = {
   ERR_ANONNET_CLOSED: ClosedError,
   ERR_ANONNET_ABORTED: AbortedError,
   ERR_ANONNET_UNSUPPORTED: ArgumentError,
+  ERR_ANONNET_NOT_BUILT: ArgumentError,
   ERR_ANONNET_BIND_FAILED: BindError,
   ERR_ANONNET_STORE_FAILED: StoreError,
   ERR_ANONNET_KEY_INVALID: KeyError,

@@ -36,6 +36,12 @@ export const ERROR_REGISTRY = [
   { code: 'ERR_ANONNET_ABORTED', blame: 'caller', retry: 'never', advice: 'The operation was cancelled by its caller.' },
   { code: 'ERR_ANONNET_UNSUPPORTED', blame: 'caller', retry: 'never', advice: 'This version does not do that yet.' },
   {
+    code: 'ERR_ANONNET_NOT_BUILT',
+    blame: 'caller',
+    retry: 'never',
+    advice: 'The addon was built without a part that this needs; build it with the feature that is named.'
+  },
+  {
     code: 'ERR_ANONNET_BIND_FAILED',
     blame: 'local',
     retry: 'never',

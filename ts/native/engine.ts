@@ -214,6 +214,12 @@ export class Engine {
     if (!this.closing) guarded(() => this.#native.refuse(request, code))
   }
 
+  /** The node's own circuits. */
+  circuits(): NativeSnapshot['circuits'] {
+    return guarded(() => this.#native.circuits())
+  }
+
+  /** Circuits, links and counters. Throws ERR_ANONNET_NOT_BUILT where the addon counts nothing. */
   snapshot(): NativeSnapshot {
     return guarded(() => this.#native.snapshot())
   }

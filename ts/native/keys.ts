@@ -4,7 +4,7 @@
 
 import { guarded } from './guarded.js'
 import { loadAddon } from './loader.js'
-import type { KeyFileInfo, RegistryEntry } from './types.js'
+import type { AddonVersion, KeyFileInfo, RegistryEntry } from './types.js'
 
 function buffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -30,8 +30,8 @@ export function errorRegistry(): RegistryEntry[] {
   return guarded(() => loadAddon().errorRegistry())
 }
 
-/** The versions of the addon and of the wire protocol. */
-export function version(): { version: string; protocol: number } {
+/** The versions of the addon and of the wire protocol, and what the addon was built with. */
+export function version(): AddonVersion {
   return guarded(() => loadAddon().version())
 }
 

@@ -130,8 +130,16 @@ export interface IncomingStreamEvent {
   port: number
 }
 
+/** A panic of the native side was caught: a bug of ours. `text` is the line of the source. */
+export interface BugEvent {
+  type: 'bug'
+  code: string
+  text: string
+}
+
 /** What comes up unasked. */
 export type EngineEvent =
+  | BugEvent
   | IntroducedEvent
   | IncomingStreamEvent
   | CircuitClosedEvent
@@ -197,6 +205,8 @@ export interface NativeNode {
   attach(request: number, circuit: number): boolean
   refuse(request: number, code: string): boolean
   cancel(op: number): void
+  circuits(): NativeSnapshot['circuits']
+  /** Throws ERR_ANONNET_NOT_BUILT without the feature `metrics`. */
   snapshot(): NativeSnapshot
   powSolve(op: number, seed: Uint8Array, blinded: Uint8Array, effort: number): void
   establishRendezvous(op: number, circuit: number, cookie: Uint8Array, timeoutMs: number): void
@@ -237,6 +247,14 @@ export interface RegistryEntry {
   advice: string
 }
 
+/** What an addon is. */
+export interface AddonVersion {
+  version: string
+  protocol: number
+  /** The parts that it was built with, of `exit`, `metrics`, `proxy`. */
+  features: string[]
+}
+
 /** Everything that the addon exports. */
 export interface NativeAddon {
   NativeNode: new (options: NativeNodeOptions, wake: () => void) => NativeNode
@@ -248,7 +266,7 @@ export interface NativeAddon {
   keyFileRotate(path: string, passphrase?: Buffer): KeyFileInfo
   keyFileExport(path: string, passphrase: Buffer | undefined, exportPassphrase: Buffer): Buffer
   keyFileImport(path: string, sealed: Buffer, importPassphrase: Buffer, passphrase?: Buffer): KeyFileInfo
-  version(): { version: string; protocol: number }
+  version(): AddonVersion
   serviceBlind(publicKey: Uint8Array, period: number): Buffer
   serviceSubcredential(publicKey: Uint8Array, period: number): Buffer
   serviceSign(seed: Uint8Array, period: number, message: Uint8Array): Buffer

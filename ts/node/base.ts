@@ -164,10 +164,12 @@ export abstract class BaseNode implements AsyncDisposable {
   /** @internal */
   protected baseStatus(): Omit<NodeStatus, 'address' | 'list' | 'circuits' | 'proxies' | 'relay'> {
     const snapshot = this.core.engine.snapshot()
+    const addon = version()
     return {
       role: this.core.role,
       nodeId: this.#nodeId,
-      ...version(),
+      version: addon.version,
+      protocol: addon.protocol,
       pid: process.pid,
       uptimeMs: Math.round(performance.now() - this.#startedMs),
       bootstrap: this.#bootstrap,
@@ -188,6 +190,10 @@ export abstract class BaseNode implements AsyncDisposable {
     const { diagnostics } = this.core
     if (event.type === 'linkUp' || event.type === 'linkDown') {
       diagnostics.emit('link', { state: event.type === 'linkUp' ? 'up' : 'down', authenticated: event.authenticated, code: event.code })
+      return true
+    }
+    if (event.type === 'bug') {
+      warn(this.core, errorFromCode(event.code), `a bug of AnonNet was caught at ${event.text}`)
       return true
     }
     return false

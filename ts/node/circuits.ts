@@ -241,7 +241,7 @@ export class CircuitDriver {
   }
 
   #count(): void {
-    const { circuits } = this.#parts.engine.snapshot()
+    const circuits = this.#parts.engine.circuits()
     this.#dispatch({ type: 'counted', streams: new Map(circuits.map(({ id, streams }) => [id, streams])) })
   }
 
@@ -366,7 +366,7 @@ export class CircuitDriver {
 
   /** A probe may wait behind megabytes of a download on the same circuit: one from which bytes come is alive too. */
   #probe(circuit: number, timeoutMs: number): void {
-    const read = (): number => this.#parts.engine.snapshot().circuits.find(({ id }) => id === circuit)?.bytesRead ?? 0
+    const read = (): number => this.#parts.engine.circuits().find(({ id }) => id === circuit)?.bytesRead ?? 0
     const before = read()
     const answered = (alive: boolean): void => this.#dispatch({ type: 'probed', circuit, alive })
     this.#parts.engine

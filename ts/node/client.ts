@@ -255,7 +255,7 @@ export class AnonNode extends ServiceNode {
   }
 
   override status(): NodeStatus {
-    const circuits = this.core.engine.snapshot().circuits
+    const circuits = this.core.engine.circuits()
     const { building } = this.#driver.summary
     return {
       ...this.baseStatus(),
@@ -272,7 +272,7 @@ export class AnonNode extends ServiceNode {
   }
 
   override circuits(): CircuitStatus[] {
-    return this.core.engine.snapshot().circuits.map(({ id, hops, ...numbers }) => {
+    return this.core.engine.circuits().map(({ id, hops, ...numbers }) => {
       const path = this.#driver.path(id)
       const addresses = new Map(path?.map((relay) => [relay.nodeId, relay.address]))
       return { id, hops: hops.map((nodeId) => ({ nodeId, address: addresses.get(nodeId) ?? null })), ready: true, ...numbers }

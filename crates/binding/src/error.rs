@@ -24,3 +24,10 @@ pub(crate) fn invalid(what: &str) -> Thrown {
     let kind = ErrorKind::InvalidArgument;
     napi::Error::new(Code(kind), format!("{} ({what})", kind.advice()))
 }
+
+/// A part that this addon was built without.
+#[cfg(not(all(feature = "exit", feature = "metrics", feature = "proxy")))]
+pub(crate) fn missing(feature: &str) -> Thrown {
+    let kind = ErrorKind::NotBuilt;
+    napi::Error::new(Code(kind), format!("{} ({feature})", kind.advice()))
+}

@@ -11,7 +11,7 @@ use crate::bytes::{Copied, hex};
 #[derive(Default)]
 pub struct NativeEvent {
     #[napi(
-        ts_type = "'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'introduced' | 'incomingStream'"
+        ts_type = "'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug' | 'introduced' | 'incomingStream'"
     )]
     pub r#type: &'static str,
     pub op: Option<u32>,
@@ -126,6 +126,12 @@ impl From<Event> for NativeEvent {
                 circuit: Some(circuit),
                 stream: Some(stream),
                 port: Some(port),
+                ..base
+            },
+            Event::Bug { place } => Self {
+                r#type: "bug",
+                code: Some(ErrorKind::Internal.code()),
+                text: Some(place),
                 ..base
             },
             Event::StreamEnded { circuit, kind } => Self {

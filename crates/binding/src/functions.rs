@@ -8,7 +8,7 @@ use crate::bytes::{array, hex};
 use crate::error::Result;
 
 /// Strict Ed25519 verification; `false` also for keys and signatures that are malformed.
-#[napi]
+#[napi(catch_unwind)]
 pub fn verify(public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     let (Ok(key), Ok(signature)) = (<&[u8; 32]>::try_from(public_key), <&[u8; 64]>::try_from(signature)) else {
         return false;
@@ -17,7 +17,7 @@ pub fn verify(public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
 }
 
 /// The node id of an Ed25519 public key (32 bytes), in hex.
-#[napi]
+#[napi(catch_unwind)]
 pub fn node_id_of(public_key: &[u8]) -> Result<String> {
     Ok(hex(NodeId::of(&array(public_key, "publicKey")?).as_bytes()))
 }
@@ -31,7 +31,7 @@ pub struct NativeErrorEntry {
 }
 
 /// Every error there is.
-#[napi]
+#[napi(catch_unwind)]
 pub fn error_registry() -> Vec<NativeErrorEntry> {
     let entry = |kind: &ErrorKind| NativeErrorEntry {
         code: kind.code(),
@@ -46,13 +46,23 @@ pub fn error_registry() -> Vec<NativeErrorEntry> {
 pub struct NativeVersion {
     pub version: &'static str,
     pub protocol: u32,
+    /// The parts that this addon was built with, of `exit`, `metrics`, `proxy`.
+    pub features: Vec<&'static str>,
 }
 
-/// The addon's version and the version of the wire protocol.
-#[napi]
+/// Cargo features, and whether they are on.
+const FEATURES: [(&str, bool); 3] = [
+    ("exit", cfg!(feature = "exit")),
+    ("metrics", cfg!(feature = "metrics")),
+    ("proxy", cfg!(feature = "proxy")),
+];
+
+/// The addon's version, the version of the wire protocol, and what it was built with.
+#[napi(catch_unwind)]
 pub fn version() -> NativeVersion {
     NativeVersion {
         version: env!("CARGO_PKG_VERSION"),
         protocol: 1,
+        features: FEATURES.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect(),
     }
 }

@@ -31,25 +31,25 @@ impl From<KeyInfo> for NativeKeyInfo {
 }
 
 /// The public part of a key file.
-#[napi]
+#[napi(catch_unwind)]
 pub fn key_file_inspect(path: String, passphrase: Option<&[u8]>) -> Result<NativeKeyInfo> {
     keyfile::inspect(Path::new(&path), passphrase).map(Into::into).map_err(thrown)
 }
 
 /// Makes a key file where there is none.
-#[napi]
+#[napi(catch_unwind)]
 pub fn key_file_create(path: String, passphrase: Option<&[u8]>) -> Result<NativeKeyInfo> {
     keyfile::create_new(Path::new(&path), passphrase).map(Into::into).map_err(thrown)
 }
 
 /// Gives a key file a new circuit key; the old one is accepted for a day more.
-#[napi]
+#[napi(catch_unwind)]
 pub fn key_file_rotate(path: String, passphrase: Option<&[u8]>) -> Result<NativeKeyInfo> {
     keyfile::rotate(Path::new(&path), passphrase).map(Into::into).map_err(thrown)
 }
 
 /// The keys, sealed with a passphrase of their own.
-#[napi]
+#[napi(catch_unwind)]
 pub fn key_file_export(path: String, passphrase: Option<&[u8]>, export_passphrase: &[u8]) -> Result<Buffer> {
     keyfile::export(Path::new(&path), passphrase, export_passphrase)
         .map(Into::into)
@@ -57,7 +57,7 @@ pub fn key_file_export(path: String, passphrase: Option<&[u8]>, export_passphras
 }
 
 /// Makes a key file of exported keys where there is none.
-#[napi]
+#[napi(catch_unwind)]
 pub fn key_file_import(path: String, sealed: &[u8], import_passphrase: &[u8], passphrase: Option<&[u8]>) -> Result<NativeKeyInfo> {
     keyfile::import(Path::new(&path), sealed, import_passphrase, passphrase)
         .map(Into::into)

@@ -9,6 +9,9 @@ mod functions;
 mod keys;
 mod node;
 mod options;
+mod parts;
 mod runtime;
 mod service;
 mod snapshot;
+#[cfg(feature = "testing")]
+mod testing;

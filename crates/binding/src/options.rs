@@ -1,8 +1,6 @@
 //! What a node is made of, as JavaScript says it.
 
-use std::sync::Arc;
-
-use anonnet_engine::{NodeOptions, RateLimit, Roles, StoredAt, SystemResolver};
+use anonnet_engine::{NodeOptions, RateLimit, Roles, StoredAt};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
@@ -65,6 +63,13 @@ fn limit(value: Option<NativeRateLimit>, default: RateLimit, what: &str) -> Resu
 }
 
 impl NativeNodeOptions {
+    /// An addon without exits takes neither the role nor a policy for it.
+    #[cfg(not(feature = "exit"))]
+    pub(crate) fn refuse_exit(&self) -> Result<()> {
+        let asked = self.roles.as_ref().is_some_and(|roles| roles.exit) || self.exit_policy.as_ref().is_some_and(|lines| !lines.is_empty());
+        if asked { Err(crate::error::missing("exit")) } else { Ok(()) }
+    }
+
     pub(crate) fn into_engine(self) -> Result<NodeOptions> {
         let passphrase = self.passphrase.map(|passphrase| passphrase.to_vec().into());
         let keys = self.identity.map(|path| StoredAt {
@@ -90,7 +95,8 @@ impl NativeNodeOptions {
             bandwidth_burst,
             links: limit(self.client_links_per_prefix, LINKS, "clientLinksPerPrefix")?,
             handshakes: limit(self.handshakes_per_prefix, HANDSHAKES, "handshakesPerPrefix")?,
-            resolver: Arc::new(SystemResolver),
+            #[cfg(feature = "exit")]
+            resolver: std::sync::Arc::new(anonnet_engine::SystemResolver),
         })
     }
 }

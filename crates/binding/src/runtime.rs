@@ -26,6 +26,7 @@ pub(crate) fn handle() -> Result<Handle> {
             .thread_name("anonnet")
             .enable_all()
             .build()
+            .inspect(|runtime| anonnet_engine::watch(runtime.handle()))
             .ok()
     });
     runtime

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use anonnet_engine::CircuitSnapshot;
+#[cfg(feature = "metrics")]
 use anonnet_engine::Snapshot;
 use napi_derive::napi;
 
@@ -58,16 +60,22 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-impl From<Snapshot> for NativeSnapshot {
-    fn from(snapshot: Snapshot) -> Self {
-        let circuits = snapshot.circuits.into_iter().map(|circuit| NativeCircuit {
+impl From<CircuitSnapshot> for NativeCircuit {
+    fn from(circuit: CircuitSnapshot) -> Self {
+        Self {
             id: circuit.id,
             hops: circuit.hops.iter().map(|hop| hex(hop)).collect(),
             age_ms: ms(circuit.age),
             streams: circuit.streams as f64,
             bytes_read: circuit.bytes_read as f64,
             bytes_written: circuit.bytes_written as f64,
-        });
+        }
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl From<Snapshot> for NativeSnapshot {
+    fn from(snapshot: Snapshot) -> Self {
         let links = snapshot.links.into_iter().map(|link| NativeLink {
             node_id: link.node.map(|id| hex(&id)),
             authenticated: link.authenticated,
@@ -76,7 +84,7 @@ impl From<Snapshot> for NativeSnapshot {
             age_ms: ms(link.age),
         });
         Self {
-            circuits: circuits.collect(),
+            circuits: snapshot.circuits.into_iter().map(NativeCircuit::from).collect(),
             relay: NativeRelayStats {
                 circuits: snapshot.relay.circuits as f64,
                 cells_forwarded: snapshot.relay.cells_forwarded as f64,

@@ -61,8 +61,8 @@ pub struct ClientCircuit {
     backward: Vec<ClientLayer<BODY_LEN>>,
     building: Option<Box<Building>>,
     mux: Mux,
-    /// What names this circuit to its last hop and this client.
-    bind: Zeroizing<[u8; 32]>,
+    /// What names this circuit to its last hop and this client, until it carries streams.
+    bind: Option<Box<Zeroizing<[u8; 32]>>>,
     role: Option<Box<service::Role>>,
     /// A service is at the other end: the last of the layers is one that it shares with this client.
     joined: bool,
@@ -91,7 +91,7 @@ impl ClientCircuit {
             backward: Vec::with_capacity(hops + 1),
             building: None,
             mux: Mux::new(Side::Client),
-            bind: Zeroizing::default(),
+            bind: None,
             role: None,
             joined: false,
         })
@@ -205,6 +205,7 @@ impl ClientCircuit {
         if !self.is_ready() || self.role.is_some() {
             return Err(StreamError::NotReady);
         }
+        self.bind = None;
         self.mux.begin(self.forward.as_mut_slice(), kind, payload, out)
     }
 
@@ -287,9 +288,9 @@ impl ClientCircuit {
             .map_err(|error| CircuitError::Handshake { hop, error })?;
         self.forward.push(ClientLayer::new(&secrets.forward));
         self.backward.push(ClientLayer::new(&secrets.backward));
-        *self.bind = secrets.bind;
         sink(Event::HopReady(hop));
         if self.is_ready() {
+            self.bind = Some(Box::new(Zeroizing::new(secrets.bind)));
             sink(Event::Ready);
             return Ok(());
         }

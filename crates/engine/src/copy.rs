@@ -80,8 +80,17 @@ pub(crate) fn complete(socket: &TcpStream) {
     let _ = socket2::SockRef::from(socket).set_linger(None);
 }
 
+/// What an error of a TCP socket means to the network.
 pub(crate) fn socket_kind(error: &io::Error) -> ErrorKind {
-    crate::server::kind_of(error)
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ErrorKind::StreamRefused,
+        io::ErrorKind::TimedOut => ErrorKind::Timeout,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => ErrorKind::HostUnreachable,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted | io::ErrorKind::NotConnected => {
+            ErrorKind::StreamReset
+        }
+        _ => ErrorKind::ResourceLimit,
+    }
 }
 
 async fn upload(handle: &StreamHandle, read: &mut ReadHalf<'_>, mut buffer: Vec<u8>, half: &HalfClosed) -> Result<(), ErrorKind> {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use anonnet_cells::EndReason;
+use anonnet_cells::{CELL_LEN, EndReason, MAX_DATA};
 use anonnet_errors::ErrorKind;
 use anonnet_transport::{StreamRecv, StreamSend};
+use bytes::Bytes;
 
 use crate::bandwidth::{Bandwidth, Pace};
-use crate::limits::{CIRCUIT_OUT_HIGH_WATER_BYTES, STREAM_TURN_BYTES};
+use crate::limits::{CIRCUIT_OUT_HIGH_WATER_BYTES, OUTBOUND_HIGH_WATER_BYTES, STREAM_TURN_BYTES};
 use crate::pipe::{Answer, Mailbox, StreamHandle};
 use crate::quota::{Account, Hold};
 use crate::scratch::{CellReader, circuit_kind};
@@ -51,7 +52,8 @@ pub(crate) struct Driver<M: Side, S, R> {
     send: S,
     recv: CellReader<R>,
     out: Vec<u8>,
-    written: usize,
+    /// What is on its way into the link, before `out`.
+    leaving: Bytes,
     streams: Streams,
     mailbox: Arc<Mailbox>,
     notes: VecDeque<M::Note>,
@@ -69,7 +71,7 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
             send,
             recv,
             out,
-            written: 0,
+            leaving: Bytes::new(),
             streams: Streams::default(),
             mailbox: Mailbox::new(),
             notes: VecDeque::new(),
@@ -105,8 +107,11 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
 
     /// The state machine, its halves of the link stream, and what is still to be written.
     pub(crate) fn into_parts(self) -> (M, S, CellReader<R>, Vec<u8>) {
-        let mut out = self.out;
-        out.drain(..self.written);
+        let out = if self.leaving.is_empty() {
+            self.out
+        } else {
+            [&self.leaving, &*self.out].concat()
+        };
         (self.side, self.send, self.recv, out)
     }
 
@@ -200,7 +205,7 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
     }
 
     fn waiting_bytes(&self) -> usize {
-        self.out.len() - self.written
+        self.out.len() + self.leaving.len()
     }
 
     fn take_turns(&mut self, cx: &Context<'_>) -> Result<bool, ErrorKind> {
@@ -262,6 +267,9 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
         let count = if piece.is_empty() {
             0
         } else {
+            // Room for two turns at once, not one after the other.
+            self.out
+                .reserve(unsent.len().min(OUTBOUND_HIGH_WATER_BYTES).div_ceil(MAX_DATA) * CELL_LEN);
             self.side.send(stream, piece, &mut self.out)?
         };
         self.traffic.written.fetch_add(count as u64, Ordering::Relaxed);
@@ -294,17 +302,29 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, ErrorKind> {
         let mut progress = false;
-        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
-            match self.send.poll_write(cx, rest) {
+        loop {
+            if self.leaving.is_empty() {
+                if self.out.is_empty() {
+                    break;
+                }
+                // The buffer itself goes to the link, which would make a copy else, and keeps it until the peer has all of it: therefore
+                // it must not be much larger than what is in it.
+                let mut out = std::mem::take(&mut self.out);
+                if out.capacity() > 2 * out.len() {
+                    out.shrink_to_fit();
+                }
+                self.leaving = Bytes::from(out);
+            }
+            match self.send.poll_write_chunk(cx, &mut self.leaving) {
                 Poll::Pending => {
+                    let waiting = self.waiting_bytes();
                     if let Some(account) = &self.account {
-                        self.hold.get_or_insert_with(|| Hold::new(account)).block(rest.len());
+                        self.hold.get_or_insert_with(|| Hold::new(account)).block(waiting);
                     }
                     return Ok(progress);
                 }
                 Poll::Ready(result) => {
                     let count = result.map_err(circuit_kind)?;
-                    self.written += count;
                     if let Some(hold) = &self.hold {
                         hold.release(count);
                     }
@@ -315,13 +335,8 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
             }
             progress = true;
         }
-        if !self.out.is_empty() {
-            self.out.clear();
-            self.written = 0;
-        } else if !progress && self.out.capacity() > 0 && self.streams.entries.is_empty() {
-            // An idle circuit holds no buffer.
-            self.out = Vec::new();
-        }
+        // An idle circuit holds no buffer.
+        self.leaving = Bytes::new();
         Ok(progress)
     }
 }

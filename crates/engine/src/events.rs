@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, Weak};
 
 use anonnet_errors::ErrorKind;
 
@@ -108,12 +109,16 @@ pub enum Event {
         stream: u32,
         port: u16,
     },
+    /// A panic was caught: a bug of ours, and the line of the source where it happened.
+    Bug {
+        place: String,
+    },
 }
 
 impl Event {
     /// Whether losing it would leave somebody waiting.
     fn essential(&self) -> bool {
-        !matches!(self, Self::Link { .. } | Self::StreamEnded { .. })
+        !matches!(self, Self::Link { .. } | Self::StreamEnded { .. } | Self::Bug { .. })
     }
 }
 
@@ -130,6 +135,15 @@ struct Inner {
 /// open requests. Reports are dropped, and counted, while nobody drains.
 #[derive(Clone)]
 pub struct EventQueue(Arc<Mutex<Inner>>);
+
+/// A queue that may be gone.
+pub(crate) struct WeakQueue(Weak<Mutex<Inner>>);
+
+impl WeakQueue {
+    pub(crate) fn upgrade(&self) -> Option<EventQueue> {
+        self.0.upgrade().map(EventQueue)
+    }
+}
 
 impl EventQueue {
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
@@ -152,12 +166,16 @@ impl EventQueue {
         }
         inner.queue.push_back(event);
         if !inner.woken {
-            inner.woken = true;
-            // Called under the lock: it only queues a call, and so the order of wake-ups is that of the events.
-            if let Some(wake) = &inner.wake {
-                wake();
-            }
+            // Called under the lock: it only queues a call, and so the order of wake-ups is that of the events. One that panics has not
+            // been called: the next event tries again. It may not unwind from here, since the caller may be unwinding already.
+            let called = catch_unwind(AssertUnwindSafe(|| inner.wake.as_ref().map(|wake| wake())));
+            inner.woken = called.is_ok();
         }
+    }
+
+    /// For whoever must not keep the queue alive.
+    pub(crate) fn downgrade(&self) -> WeakQueue {
+        WeakQueue(Arc::downgrade(&self.0))
     }
 
     /// Everything that waits.
@@ -187,6 +205,20 @@ mod tests {
 
     fn report() -> Event {
         Event::StreamEnded { circuit: 1, kind: None }
+    }
+
+    #[test]
+    fn a_wake_up_that_panics_is_tried_again_with_the_next_event() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&calls);
+        let queue = EventQueue::new(move || {
+            assert_ne!(counter.fetch_add(1, Ordering::Relaxed), 0, "planted");
+        });
+        queue.push(report());
+        queue.push(report());
+        queue.push(report());
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+        assert_eq!(queue.drain().len(), 3);
     }
 
     #[test]

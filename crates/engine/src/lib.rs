@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod bandwidth;
+mod bugs;
 mod client;
 mod clock;
+#[cfg(any(feature = "exit", feature = "proxy"))]
 mod copy;
 mod driver;
 mod events;
@@ -18,6 +20,7 @@ mod memory;
 mod node;
 mod ops;
 mod pipe;
+#[cfg(feature = "proxy")]
 pub mod proxy;
 mod pump;
 mod quota;
@@ -28,10 +31,22 @@ mod scratch;
 mod server;
 mod stats;
 mod sync;
+mod task;
+mod waiting;
+// Whole networks need all parts; what has a part left out is tested room by room, and as an addon (scripts/features.mjs).
 #[cfg(test)]
+#[cfg(all(feature = "exit", feature = "metrics", feature = "proxy"))]
 mod tests;
 
+pub use bugs::watch;
 pub use events::{Event, EventQueue, Failure, OpId, OpValue, ProxyProtocol, ProxyRequestEvent};
-pub use node::{Ask, CircuitSnapshot, IntroduceTo, LinkSnapshot, Node, NodeOptions, PathHop, Peer, ProxySnapshot, Snapshot, StoredAt};
-pub use server::{RateLimit, Resolve, Roles, SystemResolver};
+#[cfg(feature = "testing")]
+pub use node::Plant;
+pub use node::{Ask, CircuitSnapshot, IntroduceTo, Node, NodeOptions, PathHop, Peer, StoredAt};
+#[cfg(feature = "metrics")]
+pub use node::{LinkSnapshot, ProxySnapshot, Snapshot};
+pub use server::{RateLimit, Roles};
+#[cfg(feature = "exit")]
+pub use server::{Resolve, SystemResolver};
+#[cfg(feature = "metrics")]
 pub use stats::RelaySnapshot;

@@ -6,6 +6,8 @@ use anonnet_cells::{CELL_LEN, MAX_DATA};
 
 /// Reports that wait for TypeScript before further ones are dropped.
 pub const EVENT_QUEUE_MAX: usize = 4096;
+/// Panics that wait to be told of; of further ones only the number of events is less.
+pub const BUGS_WAITING_MAX: usize = 16;
 /// Bytes that an edge may hand to its circuit before it has to wait. Two turns, so that what one read of a socket brings leaves in one batch of
 /// packets.
 pub const OUTBOUND_HIGH_WATER_BYTES: usize = 2 * STREAM_TURN_BYTES;

@@ -1,6 +1,10 @@
 //! A node: what TypeScript commands. Every method returns at once; what takes time is an operation whose answer is an event.
 
 mod lifecycle;
+#[cfg(feature = "testing")]
+mod plant;
+#[cfg(feature = "proxy")]
+mod proxies;
 mod services;
 mod snapshot;
 mod streams;
@@ -18,6 +22,7 @@ use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_transport::{DialRole, QuicTransport, Transport};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+#[cfg(feature = "proxy")]
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
@@ -28,14 +33,22 @@ use crate::keyfile;
 use crate::limits::CLIENT_CIRCUITS_MAX;
 use crate::ops::Operations;
 use crate::pipe::StreamHandle;
-use crate::proxy::{Attach, listen};
+#[cfg(feature = "proxy")]
+use crate::proxy::Attach;
 use crate::rng::os_rng;
 use crate::rpc;
-use crate::server::{RateLimit, Resolve, Roles, Server, SourceLimits};
+#[cfg(feature = "exit")]
+use crate::server::Resolve;
+use crate::server::{RateLimit, Roles, Server, SourceLimits};
 use crate::sync::lock;
+use crate::waiting::{Incoming, Introductions};
 
+#[cfg(feature = "testing")]
+pub use plant::Plant;
 pub use services::IntroduceTo;
-pub use snapshot::{CircuitSnapshot, LinkSnapshot, ProxySnapshot, Snapshot};
+pub use snapshot::CircuitSnapshot;
+#[cfg(feature = "metrics")]
+pub use snapshot::{LinkSnapshot, ProxySnapshot, Snapshot};
 
 /// A key file and what opens it.
 pub struct StoredAt {
@@ -61,6 +74,7 @@ pub struct NodeOptions {
     pub links: RateLimit,
     /// Circuit handshakes a second from one address prefix.
     pub handshakes: RateLimit,
+    #[cfg(feature = "exit")]
     pub resolver: Arc<dyn Resolve>,
 }
 
@@ -100,12 +114,14 @@ struct Inner {
     operations: Operations,
     circuits: Mutex<HashMap<u32, CircuitHandle>>,
     streams: Mutex<HashMap<u32, Arc<StreamHandle>>>,
+    #[cfg(feature = "proxy")]
     proxies: Mutex<HashMap<u32, AbortHandle>>,
+    #[cfg(feature = "proxy")]
     attach: Attach,
     /// Introductions to services of ours, until the program answers them.
-    introductions: Mutex<services::Introductions>,
+    introductions: Mutex<Introductions>,
     /// Streams of clients of services of ours, the same.
-    incoming: Mutex<HashMap<u32, StreamHandle>>,
+    incoming: Incoming,
     /// Those that are connected with a target.
     forwarded: Arc<AtomicUsize>,
     /// Proofs of work that may still be begun.
@@ -300,44 +316,6 @@ impl Node {
     /// Closes every link to other nodes, with all that runs on them; the next operation dials anew.
     pub fn close_links(&self) {
         self.inner.server.pool.drop_links();
-    }
-
-    // ---- proxies ----
-
-    /// Opens a SOCKS and HTTP proxy; its address and number come with the operation.
-    pub fn listen_proxy(&self, op: OpId, address: SocketAddr) -> Result<(), ErrorKind> {
-        self.check_open()?;
-        let inner = Arc::clone(&self.inner);
-        let unmaking = self.clone();
-        let unmake = move |listener| _ = unmaking.close_proxy(listener);
-        let work = async move {
-            let id = inner.new_id();
-            let (bound, task) = listen(inner.attach.clone(), id, address).await?;
-            lock(&inner.proxies).insert(id, task);
-            Ok(OpValue {
-                text: Some(bound.to_string()),
-                number: Some(id),
-                bytes: None,
-            })
-        };
-        self.inner.operations.start_making(op, work, unmake)
-    }
-
-    /// Closes a proxy and its clients' connections.
-    pub fn close_proxy(&self, listener: u32) -> bool {
-        let task = lock(&self.inner.proxies).remove(&listener);
-        task.inspect(AbortHandle::abort).is_some()
-    }
-
-    /// Gives a proxied request a circuit.
-    pub fn attach(&self, request: u32, circuit: u32) -> bool {
-        let choice = self.inner.circuit(circuit).map(|handle| (circuit, handle));
-        self.inner.attach.pending.answer(request, choice)
-    }
-
-    /// Refuses a proxied request.
-    pub fn refuse(&self, request: u32, kind: ErrorKind) -> bool {
-        self.inner.attach.pending.answer(request, Err(kind))
     }
 
     /// Cancels an operation, which then fails with [`ErrorKind::Aborted`].

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use crate::events::{Event, EventQueue, Failure, OpId, OpValue};
 use crate::limits::OPERATIONS_MAX;
 use crate::sync::lock;
+use crate::task::Work;
 
 /// Whoever takes an operation out of the table answers it: so it is answered once.
 #[derive(Clone)]
@@ -43,6 +44,10 @@ impl Operations {
     where
         F: Future<Output = Result<OpValue, Failure>> + Send + 'static,
     {
+        self.start_boxed(op, Box::pin(work), Box::new(unmake))
+    }
+
+    fn start_boxed(&self, op: OpId, work: Work<Result<OpValue, Failure>>, unmake: Box<dyn FnOnce(u32) + Send>) -> Result<(), ErrorKind> {
         {
             let mut running = lock(&self.running);
             if running.len() >= OPERATIONS_MAX {
@@ -54,12 +59,15 @@ impl Operations {
             running.insert(op, None);
         }
         let this = self.clone();
-        let task = self.runtime.spawn(async move {
+        let task: Work = Box::pin(async move {
+            // A panic drops the guard, which then answers; so nobody waits for ever.
+            let guard = Unanswered { operations: this, op };
             let result = work.await;
-            if let Err(Ok(OpValue { number: Some(number), .. })) = this.answer(op, result) {
+            if let Err(Ok(OpValue { number: Some(number), .. })) = guard.operations.answer(op, result) {
                 unmake(number);
             }
         });
+        let task = self.runtime.spawn(task);
         // Where the task was faster, its entry is gone already.
         if let Some(entry) = lock(&self.running).get_mut(&op) {
             *entry = Some(task.abort_handle());
@@ -107,6 +115,18 @@ impl Operations {
     }
 }
 
+/// Answers an operation whose task ends without having done so. Where it was answered or cancelled, there is nobody to tell any more.
+struct Unanswered {
+    operations: Operations,
+    op: OpId,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let _ = self.operations.answer(self.op, Err(ErrorKind::Internal.into()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +140,26 @@ mod tests {
         assert_eq!(operations.start(u32::MAX, std::future::pending()), Err(ErrorKind::ResourceLimit));
         operations.cancel(1);
         assert_eq!(operations.start(u32::MAX, std::future::pending()), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_panics_is_answered() {
+        let events = EventQueue::new(|| {});
+        let operations = Operations::new(events.clone(), Handle::current());
+        operations.start(7, async { panic!("planted") }).unwrap();
+        tokio::task::yield_now().await;
+        let failed = matches!(
+            events.drain().pop_front(),
+            Some(Event::OpDone {
+                op: 7,
+                result: Err(Failure {
+                    kind: ErrorKind::Internal,
+                    hop: None
+                })
+            })
+        );
+        assert!(failed);
+        assert_eq!(operations.start(7, std::future::pending()), Ok(()));
     }
 
     #[tokio::test]

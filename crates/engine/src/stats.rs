@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(feature = "metrics")]
 use anonnet_cells::CELL_LEN;
 
+#[cfg(feature = "metrics")]
 use crate::quota::Quota;
 
 /// Bytes that a circuit's streams carried; read by snapshots.
@@ -14,18 +16,64 @@ pub(crate) struct Traffic {
     pub(crate) streams: AtomicU64,
 }
 
+/// Counts for snapshots; nothing without the feature `metrics`.
+#[derive(Default)]
+pub(crate) struct Counter(#[cfg(feature = "metrics")] AtomicU64);
+
+impl Counter {
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(unused_variables, clippy::unused_self, reason = "there is nothing to count in")
+    )]
+    pub(crate) fn add(&self, count: u64) {
+        #[cfg(feature = "metrics")]
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How many there are now. It decides when a node that drains is empty, so every build counts it.
+#[derive(Default)]
+pub(crate) struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more, until the guard is dropped: a panic may not leave it counted.
+    pub(crate) fn count(&self) -> Counted<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(&self.0)
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) struct Counted<'a>(&'a AtomicU64);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct RelayStats {
-    pub(crate) circuits: AtomicU64,
-    cells: AtomicU64,
-    pub(crate) handshakes: AtomicU64,
-    pub(crate) handshakes_refused: AtomicU64,
-    pub(crate) exit_streams: AtomicU64,
-    pub(crate) destroyed: AtomicU64,
-    pub(crate) memory_resets: AtomicU64,
+    pub(crate) circuits: Gauge,
+    cells: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) handshakes_refused: Counter,
+    #[cfg(feature = "exit")]
+    pub(crate) exit_streams: Counter,
+    pub(crate) destroyed: Counter,
+    pub(crate) memory_resets: Counter,
 }
 
 /// What a relay has done since it started.
+#[cfg(feature = "metrics")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RelaySnapshot {
     pub circuits: u64,
@@ -42,22 +90,25 @@ pub struct RelaySnapshot {
 
 impl RelayStats {
     pub(crate) fn forwarded(&self, cells: usize) {
-        self.cells.fetch_add(cells as u64, Ordering::Relaxed);
+        self.cells.add(cells as u64);
     }
 
+    #[cfg(feature = "metrics")]
     pub(crate) fn snapshot(&self, quota: &Quota) -> RelaySnapshot {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let cells = read(&self.cells);
+        let cells = self.cells.get();
         RelaySnapshot {
-            circuits: read(&self.circuits),
+            circuits: self.circuits.get(),
             cells_forwarded: cells,
             bytes_forwarded: cells * CELL_LEN as u64,
-            handshakes: read(&self.handshakes),
-            handshakes_refused: read(&self.handshakes_refused),
-            exit_streams: read(&self.exit_streams),
-            destroyed: read(&self.destroyed),
+            handshakes: self.handshakes.get(),
+            handshakes_refused: self.handshakes_refused.get(),
+            #[cfg(feature = "exit")]
+            exit_streams: self.exit_streams.get(),
+            #[cfg(not(feature = "exit"))]
+            exit_streams: 0,
+            destroyed: self.destroyed.get(),
             memory_held: quota.used() as u64,
-            memory_resets: read(&self.memory_resets),
+            memory_resets: self.memory_resets.get(),
         }
     }
 }

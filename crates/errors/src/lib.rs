@@ -101,6 +101,7 @@ registry! {
     Closed = "CLOSED", Caller, Never, "The node, circuit or stream was already closed.";
     Aborted = "ABORTED", Caller, Never, "The operation was cancelled by its caller.";
     Unsupported = "UNSUPPORTED", Caller, Never, "This version does not do that yet.";
+    NotBuilt = "NOT_BUILT", Caller, Never, "The addon was built without a part that this needs; build it with the feature that is named.";
     BindFailed = "BIND_FAILED", Local, Never, "The address could not be bound: it is in use, not of this machine, or needs a privilege.";
     StoreFailed = "STORE_FAILED", Local, Later, "A file of the state directory could not be read or written.";
     KeyInvalid = "KEY_INVALID", Local, Never, "A key or a key file is damaged or not of a known form.";

@@ -95,8 +95,17 @@ pub const SILENT_LOOKS_NODE: u32 = 4;
 /// As [`SILENT_LOOKS_NODE`] between a client and its guard, where the silence may be a network that is lost for a moment.
 pub const SILENT_LOOKS_CLIENT: u32 = 8;
 
-/// UDP payload of every packet between a client and its guard.
+/// UDP payload of every packet between a client and its guard, where the path is not known to carry more.
 pub const CLIENT_UDP_PAYLOAD: u16 = 1_200;
+
+/// The same where it carries an ordinary packet, also through a tunnel: 1,400 bytes over IPv4, 1,420 over IPv6.
+pub const CLIENT_UDP_PAYLOAD_ORDINARY: u16 = 1_372;
+
+/// The same where it carries jumbo frames, or is no network: what ten packets of one system call may have.
+pub const CLIENT_UDP_PAYLOAD_JUMBO: u16 = 6_400;
+
+/// How long a client tries a larger size before it tries the next smaller one.
+pub const SIZE_DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// What we ask of the kernel for a socket's receive and send buffers; it may grant less.
 pub const SOCKET_BUFFER: usize = 8 * 1024 * 1024;

@@ -12,6 +12,26 @@ function engine(): { engine: Engine; fake: FakeNative; errors: unknown[] } {
 const PEER = { nodeId: 'a', address: '127.0.0.1:1' }
 const WHOLE = { timeoutMs: 1, maxReplyBytes: 9 }
 
+describe('a panic that the addon caught', () => {
+  it('is an internal error without its text, and an event of its line goes to the listener', () => {
+    const { engine: one, fake } = engine()
+    fake.throws.set('sign', Object.assign(new Error('index 9 of 192.0.2.7'), { code: 'GenericFailure' }))
+    let thrown: unknown
+    try {
+      one.sign(Buffer.of(1))
+    } catch (error) {
+      thrown = error
+    }
+    expect(thrown).toMatchObject({ name: 'InternalError', code: 'ERR_ANONNET_INTERNAL', blame: 'bug' })
+    expect((thrown as Error).message).not.toContain('192')
+    const heard: unknown[] = []
+    one.listen((event) => heard.push(event))
+    const bug = { type: 'bug' as const, code: 'ERR_ANONNET_INTERNAL', text: 'engine/src/driver.rs:1' }
+    fake.emit(bug)
+    expect(heard).toEqual([bug])
+  })
+})
+
 describe('operations', () => {
   it('resolve by their id, in any order', async () => {
     const { engine: one, fake } = engine()

@@ -30,10 +30,8 @@ function driven(code: string, readsMore: boolean): { driver: CircuitDriver; clos
     },
     closeCircuit: (circuit: number) => void closed.push(circuit),
     circuitRpc: rpc,
-    snapshot: () => {
-      // What a probe itself writes is written, whether or not anybody is there to read it.
-      return { circuits: built.map((id) => ({ id, streams: 1, bytesRead, bytesWritten: rpc.mock.calls.length * 100 })) }
-    }
+    // What a probe itself writes is written, whether or not anybody is there to read it.
+    circuits: () => built.map((id) => ({ id, streams: 1, bytesRead, bytesWritten: rpc.mock.calls.length * 100 }))
   }
   const driver = new CircuitDriver({
     engine: engine as unknown as Engine,

@@ -37,6 +37,7 @@ pub(super) struct Role {
     stage: Stage,
     parts: Reassembly,
     /// Those that the service may answer.
+    #[expect(clippy::vec_box, reason = "they come so, and are not moved again")]
     handshakes: Vec<Box<ServiceClient>>,
 }
 
@@ -80,7 +81,8 @@ impl ClientCircuit {
     /// Asks the last hop to be an introduction point: [`Event::IntroEstablished`], then [`Event::Introduce2`].
     /// [`StreamError::NotReady`] unless the circuit is unused.
     pub fn establish_intro(&mut self, keys: &IntroKeys, out: &mut Vec<u8>) -> Result<(), StreamError> {
-        let payload = keys.establish(&self.bind);
+        let bind = self.bind.as_deref().ok_or(StreamError::NotReady)?;
+        let payload = keys.establish(bind);
         self.take_role(Stage::EstablishingIntro, Kind::EstablishIntro, &payload, out)
     }
 

@@ -37,7 +37,6 @@ impl State {
 /// The keys, expanded: `C` is the block cipher in the direction that this side uses.
 struct Keys<C> {
     kb: C,
-    k: Aes128Enc,
     hash: HashKeys,
 }
 
@@ -45,8 +44,7 @@ impl<C: KeyInit<KeySize = aes::cipher::consts::U16>> Keys<C> {
     fn new(state: &State) -> Self {
         Self {
             kb: C::new(&Array(state.part(0))),
-            k: Aes128Enc::new(&Array(state.part(2))),
-            hash: HashKeys::new(&state.part(1), &state.part(3)),
+            hash: HashKeys::new(&state.part(1), &state.part(3), &state.part(2)),
         }
     }
 }
@@ -91,8 +89,7 @@ impl<C: KeyInit<KeySize = aes::cipher::consts::U16>> Layer<C> {
     /// Expand the keys of the state that `seed` now holds, over the ones before.
     fn step(state: &State, keys: &mut Keys<C>) {
         overwrite(&mut keys.kb, C::new(&Array(state.part(0))));
-        overwrite(&mut keys.k, Aes128Enc::new(&Array(state.part(2))));
-        keys.hash.renew(&state.part(1), &state.part(3));
+        keys.hash.renew(&state.part(1), &state.part(3), &state.part(2));
     }
 }
 
@@ -163,7 +160,7 @@ impl<const N: usize> RelayLayer<N> {
         let hashed = keys.hash.cell(&state.last_tag, command, body);
         *tag = xor(&hashed, &encrypt_block(&keys.kb, xor(tag, &hashed)));
         state.last_tag = *tag;
-        KeyStream::new(&keys.k, keys.hash.tag(tag))
+        KeyStream::new(keys.hash.stream(), keys.hash.tag(tag))
     }
 }
 
@@ -196,7 +193,7 @@ impl<const N: usize> ClientLayer<N> {
     pub fn peel(&mut self, command: u8, tag: &mut [u8; TAG_LEN], body: &mut [u8; N]) -> bool {
         let (state, keys) = self.0.live();
         let came = *tag;
-        let stream = KeyStream::<N>::new(&keys.k, keys.hash.tag(&came));
+        let stream = KeyStream::<N>::new(keys.hash.stream(), keys.hash.tag(&came));
         stream.apply(body);
         Self::open_tag(state, keys, command, tag, body);
         let recognised = bool::from(tag.ct_eq(&state.nonce()));
@@ -210,7 +207,7 @@ impl<const N: usize> ClientLayer<N> {
     /// Put this hop's layer on a cell that leaves; for the hop that it is meant for, `step`.
     fn wrap(&mut self, command: u8, tag: &mut [u8; TAG_LEN], body: &mut [u8; N], step: bool) {
         let (state, keys) = self.0.live();
-        let stream = KeyStream::<N>::new(&keys.k, keys.hash.tag(tag));
+        let stream = KeyStream::<N>::new(keys.hash.stream(), keys.hash.tag(tag));
         if step {
             stream.apply_and_step(body, &mut state.seed);
             Self::open_tag(state, keys, command, tag, body);

@@ -8,6 +8,8 @@
 //! of the initial counter are cleared. Both follow from `N` at compile time (`Shape`): 493 bytes take 31 blocks and 6
 //! bits, 1084 bytes 68 blocks and 7 bits.
 
+#[cfg(target_arch = "x86_64")]
+mod counter;
 mod layer;
 mod prf;
 mod tweak;

@@ -1,5 +1,7 @@
 //! AES-128 in counter mode: the key stream over a body, and after it the next keys.
 
+#[cfg(target_arch = "x86_64")]
+use super::counter::{self, CounterKey};
 use aes::Aes128Enc;
 use aes::cipher::array::Array;
 use aes::cipher::consts::U16;
@@ -75,7 +77,7 @@ fn lay_counters(blocks: &mut [Array<u8, U16>], iv: &[u8; 16], first: u8) {
 }
 
 #[inline(always)]
-fn xor_onto(to: &mut [u8], with: &[u8]) {
+pub(super) fn xor_onto(to: &mut [u8], with: &[u8]) {
     for (to, with) in to.iter_mut().zip(with) {
         *to ^= with;
     }
@@ -102,16 +104,26 @@ impl BlockCipherEncClosure for Stream<'_> {
     }
 }
 
+/// A layer's key for the key stream, in the form that this processor is fastest with.
+#[derive(Clone, Copy)]
+pub(super) enum StreamKey<'a> {
+    /// For any processor; the `aes` crate finds out what it can use.
+    Portable(&'a Aes128Enc),
+    /// For processors with wide AES.
+    #[cfg(target_arch = "x86_64")]
+    Wide(&'a CounterKey),
+}
+
 /// The key stream of one cell: which counter it starts from is fixed by its tag.
 pub(super) struct KeyStream<'a, const N: usize> {
-    key: &'a Aes128Enc,
+    key: StreamKey<'a>,
     iv: [u8; 16],
 }
 
 impl<'a, const N: usize> KeyStream<'a, N> {
     /// `hashed` is the universal hash of the tag; its low bits are cleared here.
     #[inline]
-    pub(super) fn new(key: &'a Aes128Enc, hashed: [u8; 16]) -> Self {
+    pub(super) fn new(key: StreamKey<'a>, hashed: [u8; 16]) -> Self {
         let mut iv = hashed;
         if let Some(last) = iv.last_mut() {
             *last &= Shape::<N>::COUNTER_MASK;
@@ -122,36 +134,36 @@ impl<'a, const N: usize> KeyStream<'a, N> {
     /// `PRF(tag, 0)` onto a body.
     #[inline]
     pub(super) fn apply(&self, body: &mut [u8; N]) {
-        self.key.encrypt_with_backend(Stream {
-            iv: self.iv,
-            first: 0,
-            body,
-            next: &mut [],
-        });
+        self.run(body, None);
     }
 
     /// `PRF(tag, 0)` onto a body, and into `seed` the first bytes of `PRF(tag, 1)`: the layer's next state.
     #[inline]
     pub(super) fn apply_and_step(&self, body: &mut [u8; N], seed: &mut [u8; SEED_LEN]) {
         *seed = [0; SEED_LEN];
-        self.key.encrypt_with_backend(Stream {
-            iv: self.iv,
-            first: 0,
-            body,
-            next: seed,
-        });
+        self.run(body, Some(seed));
     }
 
     /// Into `seed` the first bytes of `PRF(tag, 1)` alone.
     #[inline]
     pub(super) fn step(&self, seed: &mut [u8; SEED_LEN]) {
         *seed = [0; SEED_LEN];
-        self.key.encrypt_with_backend(Stream {
-            iv: self.iv,
-            first: Shape::<N>::BLOCKS as u8,
-            body: &mut [],
-            next: seed,
-        });
+        self.run(&mut [], Some(seed));
+    }
+
+    #[inline]
+    fn run(&self, body: &mut [u8], next: Option<&mut [u8; SEED_LEN]>) {
+        const { assert!(Shape::<N>::BLOCKS + SEED_BLOCKS <= 256) };
+        match self.key {
+            StreamKey::Portable(key) => key.encrypt_with_backend(Stream {
+                iv: self.iv,
+                first: if body.is_empty() { Shape::<N>::BLOCKS as u8 } else { 0 },
+                body,
+                next: next.map_or(&mut [], |next| next),
+            }),
+            #[cfg(target_arch = "x86_64")]
+            StreamKey::Wide(key) => counter::apply(key, &self.iv, body, Shape::<N>::BLOCKS as u8, next),
+        }
     }
 }
 
@@ -165,7 +177,37 @@ pub(super) fn encrypt_block(key: &Aes128Enc, block: [u8; 16]) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use super::Shape;
+    use super::super::tweak::HashKeys;
+    use super::{KeyStream, SEED_LEN, Shape};
+    use proptest::prelude::*;
+
+    fn check<const N: usize>(key: [u8; 16], iv: [u8; 16]) {
+        let (mut bodies, mut seeds) = ([[0x3c; N]; 3], [[0; SEED_LEN]; 6]);
+        let mut renewed = HashKeys::new(&key, &key, &iv);
+        renewed.renew(&iv, &iv, &key);
+        let forms = [HashKeys::portable(&iv, &iv, &key), HashKeys::new(&iv, &iv, &key), renewed];
+        for (at, form) in forms.iter().enumerate() {
+            let stream = KeyStream::<N>::new(form.stream(), iv);
+            stream.apply_and_step(&mut bodies[at], &mut seeds[at]);
+            stream.step(&mut seeds[3 + at]);
+            let mut alone = [0x3c; N];
+            stream.apply(&mut alone);
+            assert_eq!(alone, bodies[at]);
+        }
+        assert_ne!(bodies[0], [0x3c; N]);
+        assert!(bodies.iter().all(|body| *body == bodies[0]));
+        assert!(seeds.iter().all(|seed| *seed == seeds[0] && *seed != [0; SEED_LEN]));
+    }
+
+    proptest! {
+        #[test]
+        fn both_forms_are_the_same_stream(key in any::<[u8; 16]>(), iv in any::<[u8; 16]>()) {
+            check::<1084>(key, iv);
+            check::<493>(key, iv);
+            check::<944>(key, iv);
+            check::<945>(key, iv);
+        }
+    }
 
     #[test]
     fn the_body_decides_blocks_and_cleared_bits() {

@@ -1,8 +1,14 @@
-//! The universal hash: POLYVAL over what a cell's tag depends on, and over a tag.
+//! The universal hash: POLYVAL over what a cell's tag depends on, and over a tag. With its keys is kept that of the key stream, which comes
+//! in the same two forms.
 
+#[cfg(target_arch = "x86_64")]
+use super::counter::{self, CounterKey};
 use super::layer::overwrite;
+use super::prf::StreamKey;
 #[cfg(target_arch = "x86_64")]
 use super::wide::{self, WideKey};
+use aes::Aes128Enc;
+use aes::cipher::KeyInit;
 use polyval::Polyval;
 use polyval::universal_hash::UniversalHash;
 use polyval::universal_hash::array::Array;
@@ -12,7 +18,7 @@ use zeroize::Zeroizing;
 /// Bytes of the body that go into the first four blocks, with the previous tag and the command.
 const HEAD: usize = 64 - 16 - 1;
 
-/// A layer's two hash keys, KU for cells and U for tags, in the form that this processor is fastest with.
+/// A layer's two hash keys, KU for cells and U for tags, and K of the key stream, in the form that this processor is fastest with.
 pub(super) enum HashKeys {
     /// For any processor; the `polyval` crate finds out what it can use.
     Portable {
@@ -20,6 +26,8 @@ pub(super) enum HashKeys {
         ku: Polyval,
         /// Over tags.
         u: Polyval,
+        /// Of the key stream.
+        k: Aes128Enc,
     },
     /// For processors with wide carry-less multiplication.
     #[cfg(target_arch = "x86_64")]
@@ -28,40 +36,64 @@ pub(super) enum HashKeys {
         ku: WideKey,
         /// Over tags: one multiplication needs no powers.
         u: Zeroizing<[u8; 16]>,
+        /// Of the key stream.
+        k: CounterKey,
     },
 }
 
 impl HashKeys {
-    pub(super) fn new(ku: &[u8; 16], u: &[u8; 16]) -> Self {
+    pub(super) fn new(ku: &[u8; 16], u: &[u8; 16], k: &[u8; 16]) -> Self {
         #[cfg(target_arch = "x86_64")]
         if wide::available() {
             return Self::Wide {
                 ku: wide::expand(ku),
                 u: Zeroizing::new(*u),
+                k: counter::expand(k),
             };
         }
-        Self::portable(ku, u)
+        Self::portable(ku, u, k)
     }
 
-    pub(super) fn portable(ku: &[u8; 16], u: &[u8; 16]) -> Self {
+    pub(super) fn portable(ku: &[u8; 16], u: &[u8; 16], k: &[u8; 16]) -> Self {
         Self::Portable {
             ku: Polyval::new(&Array(*ku)),
             u: Polyval::new(&Array(*u)),
+            k: Aes128Enc::new(&Array(*k)),
         }
     }
 
     /// Other keys over these.
-    pub(super) fn renew(&mut self, ku: &[u8; 16], u: &[u8; 16]) {
+    pub(super) fn renew(&mut self, ku: &[u8; 16], u: &[u8; 16], k: &[u8; 16]) {
         match self {
-            Self::Portable { ku: old_ku, u: old_u } => {
+            Self::Portable {
+                ku: old_ku,
+                u: old_u,
+                k: old_k,
+            } => {
                 overwrite(old_ku, Polyval::new(&Array(*ku)));
                 overwrite(old_u, Polyval::new(&Array(*u)));
+                overwrite(old_k, Aes128Enc::new(&Array(*k)));
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Wide { ku: old_ku, u: old_u } => {
+            Self::Wide {
+                ku: old_ku,
+                u: old_u,
+                k: old_k,
+            } => {
                 overwrite(old_ku, wide::expand(ku));
                 **old_u = *u;
+                overwrite(old_k, counter::expand(k));
             }
+        }
+    }
+
+    /// The key of the key stream.
+    #[inline]
+    pub(super) fn stream(&self) -> StreamKey<'_> {
+        match self {
+            Self::Portable { k, .. } => StreamKey::Portable(k),
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide { k, .. } => StreamKey::Wide(k),
         }
     }
 
@@ -128,9 +160,12 @@ mod tests {
         let mut body = [0; N];
         ChaCha20Rng::seed_from_u64(fill).fill_bytes(&mut body);
         let expected = plain(&ku, &tag, command, &body);
-        let mut renewed = [HashKeys::new(&u, &ku), HashKeys::portable(&u, &ku)];
-        renewed.iter_mut().for_each(|keys| keys.renew(&ku, &u));
-        for keys in [HashKeys::new(&ku, &u), HashKeys::portable(&ku, &u)].into_iter().chain(renewed) {
+        let mut renewed = [HashKeys::new(&u, &ku, &u), HashKeys::portable(&u, &ku, &u)];
+        renewed.iter_mut().for_each(|keys| keys.renew(&ku, &u, &u));
+        for keys in [HashKeys::new(&ku, &u, &u), HashKeys::portable(&ku, &u, &u)]
+            .into_iter()
+            .chain(renewed)
+        {
             assert_eq!(keys.cell(&tag, command, &body), expected, "{N}");
             let mut hash = Polyval::new(&Array(u));
             hash.update(&[Array(tag)]);

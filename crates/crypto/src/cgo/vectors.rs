@@ -25,7 +25,7 @@ fn halves(key: &[u8; 32]) -> ([u8; 16], [u8; 16]) {
 /// `ET` with `J` = KB | KU over a tweak T' | command | body, in either direction.
 pub fn et<const N: usize>(encrypt: bool, j: &[u8; 32], last_tag: &[u8; 16], command: u8, body: &[u8; N], block: &[u8; 16]) -> [u8; 16] {
     let (kb, ku) = halves(j);
-    let hashed = HashKeys::new(&ku, &ku).cell(last_tag, command, body);
+    let hashed = HashKeys::new(&ku, &ku, &ku).cell(last_tag, command, body);
     let inner = xor(block, &hashed);
     let outer = if encrypt {
         encrypt_block(&Aes128Enc::new(&Array(kb)), inner)
@@ -41,7 +41,8 @@ pub fn et<const N: usize>(encrypt: bool, j: &[u8; 32], last_tag: &[u8; 16], comm
 pub fn prf_body<const N: usize>(s: &[u8; 32], tweak: &[u8; 16]) -> [u8; N] {
     let (k, u) = halves(s);
     let mut out = [0; N];
-    KeyStream::<N>::new(&Aes128Enc::new(&Array(k)), HashKeys::new(&u, &u).tag(tweak)).apply(&mut out);
+    let keys = HashKeys::new(&u, &u, &k);
+    KeyStream::<N>::new(keys.stream(), keys.tag(tweak)).apply(&mut out);
     out
 }
 
@@ -49,7 +50,8 @@ pub fn prf_body<const N: usize>(s: &[u8; 32], tweak: &[u8; 16]) -> [u8; N] {
 pub fn prf_next<const N: usize>(s: &[u8; 32], tweak: &[u8; 16]) -> [u8; SEED_LEN] {
     let (k, u) = halves(s);
     let mut out = [0; SEED_LEN];
-    KeyStream::<N>::new(&Aes128Enc::new(&Array(k)), HashKeys::new(&u, &u).tag(tweak)).step(&mut out);
+    let keys = HashKeys::new(&u, &u, &k);
+    KeyStream::<N>::new(keys.stream(), keys.tag(tweak)).step(&mut out);
     out
 }
 

@@ -47,12 +47,12 @@ struct Product {
     high: __m512i,
 }
 
-/// Whether this processor can do it. `multiversion` asks for more than the features: generations that do not lower their
-/// clock for wide vectors.
-#[multiversion(targets("x86_64+sse4.1+pclmulqdq+avx2+avx512f+avx512bw+vpclmulqdq"))]
+/// Whether this processor can do it, and wide AES, which came with the same generations. `multiversion` asks for more than the features:
+/// generations that do not lower their clock for wide vectors.
+#[multiversion(targets("x86_64+sse4.1+aes+pclmulqdq+avx2+avx512f+avx512bw+vaes+vpclmulqdq"))]
 pub(super) fn available() -> bool {
     match_target! {
-        "x86_64+sse4.1+pclmulqdq+avx2+avx512f+avx512bw+vpclmulqdq" => true,
+        "x86_64+sse4.1+aes+pclmulqdq+avx2+avx512f+avx512bw+vaes+vpclmulqdq" => true,
         _ => false,
     }
 }
@@ -113,7 +113,7 @@ mod plain {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq,pclmulqdq,sse4.1,avx2")]
-fn load(bytes: &[u8; 64]) -> __m512i {
+pub(super) fn load(bytes: &[u8; 64]) -> __m512i {
     let (words, _) = bytes.as_chunks::<8>();
     let mut out = [0; 8];
     for (to, word) in out.iter_mut().zip(words) {
@@ -132,7 +132,7 @@ fn load_words(words: &[u64; 8]) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq,pclmulqdq,sse4.1,avx2")]
-fn block(bytes: &[u8; 16]) -> __m128i {
+pub(super) fn block(bytes: &[u8; 16]) -> __m128i {
     let value = u128::from_le_bytes(*bytes);
     _mm_set_epi64x(((value >> 64) as u64).cast_signed(), (value as u64).cast_signed())
 }
@@ -140,7 +140,7 @@ fn block(bytes: &[u8; 16]) -> __m128i {
 /// The same block in all lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq,pclmulqdq,sse4.1,avx2")]
-fn spread(bytes: &[u8; 16]) -> __m512i {
+pub(super) fn spread(bytes: &[u8; 16]) -> __m512i {
     _mm512_broadcast_i32x4(block(bytes))
 }
 
@@ -226,13 +226,13 @@ fn fold(a: __m512i) -> [u8; 16] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq,pclmulqdq,sse4.1,avx2")]
-fn words(a: __m128i) -> [u64; 2] {
+pub(super) fn words(a: __m128i) -> [u64; 2] {
     [_mm_cvtsi128_si64(a).cast_unsigned(), _mm_extract_epi64::<1>(a).cast_unsigned()]
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq,pclmulqdq,sse4.1,avx2")]
-fn store(a: __m512i) -> [u64; 8] {
+pub(super) fn store(a: __m512i) -> [u64; 8] {
     let [a0, a1] = words(_mm512_extracti32x4_epi32::<0>(a));
     let [b0, b1] = words(_mm512_extracti32x4_epi32::<1>(a));
     let [c0, c1] = words(_mm512_extracti32x4_epi32::<2>(a));
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn the_plain_arms_give_the_same() {
         let (h, tag, body) = ([0x35; 16], [0x77; 16], [0x1c; 1084]);
-        let portable = super::super::tweak::HashKeys::portable(&h, &h);
+        let portable = super::super::tweak::HashKeys::portable(&h, &h, &h);
         assert_eq!(plain::hash_cell(&plain::expand(&h), &tag, 2, &body), portable.cell(&tag, 2, &body));
         assert_eq!(plain::hash_block(&h, &tag), portable.tag(&tag));
         assert_eq!(hash_block(&h, &tag), portable.tag(&tag));
@@ -317,6 +317,8 @@ mod tests {
         let all = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("vpclmulqdq")
+            && is_x86_feature_detected!("vaes")
+            && is_x86_feature_detected!("aes")
             && is_x86_feature_detected!("pclmulqdq")
             && is_x86_feature_detected!("avx2");
         assert!(all || !available());

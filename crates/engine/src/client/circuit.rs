@@ -20,8 +20,9 @@ use crate::events::Failure;
 use crate::pipe::StreamHandle;
 use crate::rng::os_rng;
 use crate::scratch::CellReader;
-use crate::server::{OwnedHost, RelayNote, RelaySide};
+use crate::server::{RelayNote, RelaySide};
 use crate::stats::Traffic;
+use crate::task::spawn;
 
 /// A path, guard first.
 pub(crate) struct BuildRequest {
@@ -30,9 +31,16 @@ pub(crate) struct BuildRequest {
 }
 
 enum Open {
-    Stream { host: String, port: u16 },
+    Stream {
+        host: String,
+        port: u16,
+    },
     Directory,
-    Resolve { name: String },
+    Resolve {
+        name: String,
+    },
+    #[cfg(feature = "testing")]
+    Panic,
 }
 
 enum Request {
@@ -80,6 +88,13 @@ impl CircuitHandle {
     /// A stream to the last hop itself.
     pub(crate) async fn directory(self) -> Result<StreamHandle, ErrorKind> {
         self.open(Open::Directory).await
+    }
+
+    /// Makes the circuit's task panic.
+    #[cfg(feature = "testing")]
+    pub(crate) fn plant(&self) {
+        let (answer, _) = oneshot::channel();
+        let _ = self.requests.send(OpenRequest { what: Open::Panic, answer });
     }
 
     /// A question for a name.
@@ -153,8 +168,25 @@ pub(crate) async fn build<T: Transport>(
     };
     // Known before it is served, so that its end is never told before its beginning.
     ready(handle);
-    tokio::spawn(serve(driver, receiver, ended));
+    spawn(serve(driver, receiver, Ending(Some(ended))));
     Ok(())
+}
+
+/// Tells of a circuit's end, also where its task panics.
+struct Ending(Option<Ended>);
+
+impl Ending {
+    fn tell(&mut self, kind: ErrorKind) {
+        if let Some(ended) = self.0.take() {
+            ended(kind);
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.tell(ErrorKind::Internal);
+    }
 }
 
 enum Next {
@@ -166,7 +198,7 @@ enum Next {
 async fn serve<S: StreamSend, R: StreamRecv>(
     mut driver: Driver<ClientSide, S, R>,
     mut requests: mpsc::UnboundedReceiver<Request>,
-    ended: Ended,
+    mut ending: Ending,
 ) {
     let mut role = Role::default();
     loop {
@@ -201,11 +233,12 @@ async fn serve<S: StreamSend, R: StreamRecv>(
                 let traffic = driver.traffic();
                 let (ClientSide { circuit }, send, recv, mut out) = driver.into_parts();
                 match circuit.rendezvous(&cookie, &secrets, &reply, &mut out) {
-                    Err(error) => return ended(error.kind()),
+                    Err(error) => return ending.tell(error.kind()),
                     Ok(hop) => {
                         let _ = answer.send(Ok(()));
                         let driver = Driver::new(service_side(hop), send, recv, out).with_traffic(traffic);
-                        return ended(serve_service(driver, requests, incoming).await);
+                        let kind = serve_service(driver, requests, incoming).await;
+                        return ending.tell(kind);
                     }
                 }
             }
@@ -213,7 +246,7 @@ async fn serve<S: StreamSend, R: StreamRecv>(
             Next::Note(note) => {
                 if let Err(kind) = role.note(note) {
                     role.fail();
-                    return ended(kind);
+                    return ending.tell(kind);
                 }
             }
             Next::Request(Request::Open(request)) => {
@@ -228,7 +261,7 @@ async fn serve<S: StreamSend, R: StreamRecv>(
                 } else {
                     kind
                 });
-                ended(kind);
+                ending.tell(kind);
                 return;
             }
         }
@@ -258,11 +291,7 @@ async fn serve_service<S: StreamSend, R: StreamRecv>(
             driver.poll_note(cx)
         });
         match next.await {
-            Ok(RelayNote::Begin {
-                handle,
-                host: OwnedHost::Service,
-                port,
-            }) => incoming(handle, port),
+            Ok(RelayNote::Port { handle, port }) => incoming(handle, port),
             // A service has ports and nothing else; what is dropped here resets its stream.
             Ok(_) => {}
             Err(kind) => {
@@ -277,6 +306,7 @@ async fn serve_service<S: StreamSend, R: StreamRecv>(
     }
 }
 
+#[cfg_attr(feature = "testing", allow(clippy::panic))]
 fn open(circuit: &mut ClientCircuit, what: &Open, out: &mut Vec<u8>) -> Result<u16, ErrorKind> {
     match what {
         Open::Stream { host, port } => {
@@ -289,6 +319,8 @@ fn open(circuit: &mut ClientCircuit, what: &Open, out: &mut Vec<u8>) -> Result<u
         }
         Open::Directory => circuit.begin_dir(out),
         Open::Resolve { name } => circuit.resolve(name, out),
+        #[cfg(feature = "testing")]
+        Open::Panic => panic!("planted in a circuit"),
     }
     .map_err(|error| error.kind())
 }

@@ -5,3 +5,4 @@ mod service;
 mod side;
 
 pub(crate) use circuit::{BuildRequest, CircuitHandle, build};
+pub(crate) use service::Ask;

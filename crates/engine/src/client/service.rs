@@ -26,13 +26,20 @@ pub(crate) type Introduced = Box<dyn Fn(Box<Introduction>, Vec<u8>) + Send>;
 pub(crate) type Incoming = Box<dyn Fn(StreamHandle, u16) + Send>;
 
 /// What is asked of a circuit.
-pub(super) enum Ask {
+pub(crate) enum Ask {
+    /// Make the last hop wait for that cookie.
     EstablishRendezvous(Cookie),
+    /// A service that was introduced to may answer over this circuit.
     Expect(Box<ServiceClient>),
+    /// Hand an INTRODUCE1 to the last hop.
     Introduce(Vec<u8>),
+    /// Until the service is at the other end.
     AwaitService,
+    /// Make the last hop an introduction point.
     EstablishIntro(Box<IntroKeys>, Introduced),
+    /// Open introductions with these from now on.
     Subcredentials(Vec<[u8; 32]>),
+    /// Answer a client's introduction: the circuit is a service's end from then on.
     Rendezvous {
         cookie: Cookie,
         secrets: Box<HopSecrets>,
@@ -47,35 +54,15 @@ pub(super) struct ServiceRequest {
 }
 
 impl CircuitHandle {
-    async fn ask(self, ask: Ask) -> Result<(), ErrorKind> {
+    /// Asks the circuit for something, and waits for what comes of it.
+    pub(crate) fn ask(self, ask: Ask) -> impl Future<Output = Result<(), ErrorKind>> + use<> {
         let (answer, answered) = oneshot::channel();
-        self.request_service(ServiceRequest { ask, answer })?;
-        answered.await.map_err(|_| ErrorKind::CircuitClosed)?
-    }
-
-    /// Makes the last hop wait for that cookie.
-    pub(crate) async fn establish_rendezvous(self, cookie: Cookie) -> Result<(), ErrorKind> {
-        self.ask(Ask::EstablishRendezvous(cookie)).await
-    }
-
-    /// A service that was introduced to may answer over this circuit.
-    pub(crate) async fn expect_service(self, handshake: Box<ServiceClient>) -> Result<(), ErrorKind> {
-        self.ask(Ask::Expect(handshake)).await
-    }
-
-    /// Hands an introduction to the last hop.
-    pub(crate) async fn introduce(self, message: Vec<u8>) -> Result<(), ErrorKind> {
-        self.ask(Ask::Introduce(message)).await
-    }
-
-    /// Until the service is at the other end.
-    pub(crate) async fn await_service(self) -> Result<(), ErrorKind> {
-        self.ask(Ask::AwaitService).await
-    }
-
-    /// Makes the last hop an introduction point.
-    pub(crate) async fn establish_intro(self, keys: Box<IntroKeys>, introduced: Introduced) -> Result<(), ErrorKind> {
-        self.ask(Ask::EstablishIntro(keys, introduced)).await
+        let asked = self.request_service(ServiceRequest { ask, answer });
+        // The handle is not kept: a circuit that is closed meanwhile ends.
+        async move {
+            asked?;
+            answered.await.map_err(|_| ErrorKind::CircuitClosed)?
+        }
     }
 
     /// What introductions are opened with from now on. Nobody waits for it.
@@ -83,18 +70,6 @@ impl CircuitHandle {
         let (answer, _) = oneshot::channel();
         let ask = Ask::Subcredentials(subcredentials);
         self.request_service(ServiceRequest { ask, answer })
-    }
-
-    /// Answers a client's introduction: the circuit is a service's end from then on.
-    pub(crate) async fn rendezvous(self, cookie: Cookie, secrets: HopSecrets, reply: Vec<u8>, incoming: Incoming) -> Result<(), ErrorKind> {
-        let secrets = Box::new(secrets);
-        self.ask(Ask::Rendezvous {
-            cookie,
-            secrets,
-            reply,
-            incoming,
-        })
-        .await
     }
 }
 
@@ -141,14 +116,7 @@ impl Role {
             Ask::EstablishIntro(keys, introduced) => {
                 let asked = driver.with_side(|side, out| side.circuit.establish_intro(&keys, out));
                 if asked.is_ok() {
-                    self.point = Some(Box::new(Point {
-                        keys,
-                        introduced,
-                        subcredentials: Vec::new(),
-                        seen: HashSet::new(),
-                        // Twice what an honest introduction point passes on: what more comes is its own doing.
-                        rate: TokenBucket::new(2 * INTRODUCTION_RATE, 2 * INTRODUCTION_BURST),
-                    }));
+                    self.point = Some(Box::new(Point::new(keys, introduced)));
                 }
                 (asked, ErrorKind::IntroductionFailed)
             }
@@ -214,6 +182,17 @@ impl Role {
 }
 
 impl Point {
+    fn new(keys: Box<IntroKeys>, introduced: Introduced) -> Self {
+        Self {
+            keys,
+            introduced,
+            subcredentials: Vec::new(),
+            seen: HashSet::new(),
+            // Twice what an honest introduction point passes on: what more comes is its own doing.
+            rate: TokenBucket::new(2 * INTRODUCTION_RATE, 2 * INTRODUCTION_BURST),
+        }
+    }
+
     /// An INTRODUCE2. Nothing is told of one that does not open, or came before. An error ends the circuit: the introduction point floods, or is used
     /// up.
     fn take(&mut self, message: &[u8]) -> Result<(), ErrorKind> {
@@ -230,5 +209,46 @@ impl Point {
         self.seen.insert(*introduction.mac());
         (self.introduced)(introduction, payload);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anonnet_crypto::service::ServiceEntry;
+    use anonnet_testkit::rng;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn attack_41_each_introduction_is_told_once_and_a_point_is_used_up_in_the_end() {
+        let keys = Box::new(IntroKeys::generate(&mut rng(1)));
+        let bytes = keys.entry();
+        let entry = ServiceEntry {
+            auth_key: bytes[..32].try_into().unwrap(),
+            onion_key: bytes[32..64].try_into().unwrap(),
+            kem_key: Box::new(bytes[64..].try_into().unwrap()),
+            subcredential: [5; 32],
+        };
+        let told = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&told);
+        let mut point = Point::new(keys, Box::new(move |_, _| _ = counter.fetch_add(1, Ordering::Relaxed)));
+        let message = |seed| ServiceClient::start(&mut rng(seed), entry.clone(), b"").unwrap().1[32..].to_vec();
+        // None is told before the periods are known.
+        assert_eq!(point.take(&message(1)), Ok(()));
+        point.subcredentials = vec![[5; 32]];
+        for seed in [1, 1, 2, 1] {
+            assert_eq!(point.take(&message(seed)), Ok(()));
+        }
+        assert_eq!(told.load(Ordering::Relaxed), 2);
+        for number in 0..INTRODUCTIONS_OF_POINT_MAX - 3 {
+            let mut mac = [0; 32];
+            mac[..8].copy_from_slice(&number.to_be_bytes());
+            point.seen.insert(mac);
+        }
+        assert_eq!(point.take(&message(3)), Ok(()));
+        assert_eq!(point.take(&message(3)), Ok(()));
+        assert_eq!(point.take(&message(4)), Err(ErrorKind::ResourceLimit));
+        assert_eq!(told.load(Ordering::Relaxed), 3);
     }
 }

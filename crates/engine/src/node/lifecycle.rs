@@ -7,27 +7,36 @@ use std::time::Duration;
 
 use anonnet_crypto::keystore::StoredKeys;
 use anonnet_errors::{ErrorKind, HasKind};
-use anonnet_relay::{ExitPolicy, RelayRules};
+#[cfg(feature = "exit")]
+use anonnet_relay::ExitPolicy;
+use anonnet_relay::RelayRules;
 use anonnet_transport::{LinkEvent, LinkPool, LinkState, PoolConfig, QuicConfig, QuicTransport, Transport};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::{Inner, Node, NodeOptions, StoredAt};
 use crate::bandwidth::Bandwidth;
+use crate::bugs;
 use crate::events::{Event, EventQueue, OpId, OpValue};
 use crate::keyfile::{self, KeyFileError};
 use crate::limits::POW_SOLVERS_MAX;
 use crate::memory;
 use crate::ops::Operations;
+#[cfg(feature = "proxy")]
 use crate::proxy::Attach;
 use crate::quota::Quota;
 use crate::rng::os_rng;
 use crate::rpc::Pending;
-use crate::server::{Door, Server, Services, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, serve_link};
+#[cfg(feature = "exit")]
+use crate::server::dns_slots;
+use crate::server::{Door, Server, Services, SourceLimits, accept_links, handshake_gate, large_requests, serve_link};
 use crate::stats::RelayStats;
 use crate::sync::lock;
+use crate::task::spawn;
+use crate::waiting::Incoming;
 
 /// Proxied requests that wait for a circuit.
+#[cfg(feature = "proxy")]
 const ATTACH_PENDING_MAX: usize = 8192;
 /// How often a draining node looks whether it is empty.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
@@ -52,7 +61,12 @@ impl Node {
     /// Starts a node: reads or makes its keys, binds its socket and serves.
     pub fn start(options: NodeOptions, events: EventQueue, runtime: Handle) -> Result<Self, ErrorKind> {
         let _runtime = runtime.enter();
+        #[cfg(feature = "exit")]
         let policy = ExitPolicy::parse(&options.exit_policy).map_err(|error| error.kind())?;
+        #[cfg(not(feature = "exit"))]
+        if options.roles.exit || !options.exit_policy.is_empty() {
+            return Err(ErrorKind::NotBuilt);
+        }
         let StoredKeys { identity, circuit } = keys(options.keys.as_ref()).map_err(|error| error.kind())?;
         let identity = Arc::new(identity);
         let node_id = identity.public().node_id();
@@ -83,7 +97,9 @@ impl Node {
             ring: RwLock::new(circuit),
             roles: options.roles,
             rules: Arc::new(rules),
+            #[cfg(feature = "exit")]
             policy,
+            #[cfg(feature = "exit")]
             allow_private: options.allow_private,
             pool,
             events: events.clone(),
@@ -95,7 +111,9 @@ impl Node {
             gate: handshake_gate(std::thread::available_parallelism().map_or(1, usize::from)),
             services: Services::default(),
             limits: Arc::clone(&limits),
+            #[cfg(feature = "exit")]
             resolver: options.resolver,
+            #[cfg(feature = "exit")]
             names: dns_slots(),
             draining: AtomicBool::new(false),
         });
@@ -104,11 +122,13 @@ impl Node {
             let weak: Weak<Server<QuicTransport>> = Arc::downgrade(&server);
             server.pool.on_link(move |link| {
                 if let Some(server) = weak.upgrade() {
-                    tokio::spawn(serve_link(server, link));
+                    spawn(serve_link(server, link));
                 }
             });
-            runtime.spawn(accept_links(Arc::clone(&server), transport.clone()));
+            spawn(accept_links(Arc::clone(&server), transport.clone()));
         }
+        bugs::tell(&events);
+        #[cfg(feature = "proxy")]
         let attach = Attach {
             events: events.clone(),
             pending: Arc::new(Pending::new(ATTACH_PENDING_MAX)),
@@ -125,10 +145,12 @@ impl Node {
             events,
             circuits: Mutex::new(HashMap::new()),
             streams: Mutex::default(),
+            #[cfg(feature = "proxy")]
             proxies: Mutex::default(),
+            #[cfg(feature = "proxy")]
             attach,
             introductions: Mutex::default(),
-            incoming: Mutex::default(),
+            incoming: Incoming::default(),
             forwarded: Arc::default(),
             solvers: Semaphore::new(POW_SOLVERS_MAX),
             next_id: AtomicU32::new(1),
@@ -169,17 +191,21 @@ impl Node {
 
 impl Inner {
     fn is_busy(&self) -> bool {
+        #[cfg(feature = "proxy")]
+        if self.attach.stats.open.get() > 0 {
+            return true;
+        }
         let forwarded = self.forwarded.load(Ordering::Relaxed) > 0;
-        let open_streams = forwarded || !lock(&self.streams).is_empty() || self.attach.stats.open.load(Ordering::Relaxed) > 0;
-        open_streams || self.server.stats.circuits.load(Ordering::Relaxed) > 0
+        forwarded || !lock(&self.streams).is_empty() || self.server.stats.circuits.get() > 0
     }
 
     fn end_all(&self, op: OpId) {
+        #[cfg(feature = "proxy")]
         for (_, task) in lock(&self.proxies).drain() {
             task.abort();
         }
         lock(&self.streams).clear();
-        lock(&self.incoming).clear();
+        self.incoming.clear();
         lock(&self.circuits).clear();
         self.operations.cancel_all_but(op);
         self.server.pool.close();

@@ -1,11 +1,9 @@
 //! `.anon` services: what TypeScript commands of them.
 
-use std::collections::HashMap;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anonnet_cells::{Cookie, EndReason};
 use anonnet_crypto::service::{
@@ -16,16 +14,25 @@ use rand_core::Rng;
 
 use super::streams::within;
 use super::{Inner, Node};
-use crate::copy::splice;
+use crate::client::{Ask, CircuitHandle};
+#[cfg(feature = "exit")]
+use crate::copy::{socket_kind, splice};
 use crate::events::{Event, OpId, OpValue};
-use crate::limits::{CONNECT_ADDRESS_TIMEOUT, INCOMING_TIMEOUT, INCOMING_WAITING_MAX, INTRODUCTION_TIMEOUT, INTRODUCTIONS_WAITING_MAX};
+#[cfg(feature = "exit")]
+use crate::limits::CONNECT_ADDRESS_TIMEOUT;
 use crate::pipe::{Answer, StreamHandle};
 use crate::rng::os_rng;
-use crate::server::{dial, kind_of};
+#[cfg(feature = "exit")]
+use crate::server::dial;
 use crate::sync::lock;
+#[cfg(feature = "exit")]
+use crate::task::spawn;
 
 /// What a client knows of an introduction point.
 pub type IntroduceTo = ServiceEntry;
+
+/// What circuits are asked for, one after the other, and what each failure means; and what comes with the operation.
+type Steps = Box<dyn FnOnce() -> Result<(Vec<(CircuitHandle, Ask, ErrorKind)>, Option<Vec<u8>>), ErrorKind> + Send>;
 
 /// Tells a thread that nobody waits for it any more.
 struct Given(Arc<AtomicBool>);
@@ -75,12 +82,9 @@ impl Node {
 
     /// Makes the last hop of a circuit wait for a service that says that cookie.
     pub fn establish_rendezvous(&self, op: OpId, circuit: u32, cookie: Cookie, timeout: Duration) -> Result<(), ErrorKind> {
-        self.check_open()?;
         let circuit = self.inner.circuit(circuit)?;
-        self.inner.operations.start(op, async move {
-            within(timeout, failing(ErrorKind::RendezvousFailed, circuit.establish_rendezvous(cookie))).await?;
-            Ok(OpValue::default())
-        })
+        let step = (circuit, Ask::EstablishRendezvous(cookie), ErrorKind::RendezvousFailed);
+        self.ask(op, timeout, Box::new(move || Ok((vec![step], None))))
     }
 
     /// Introduces this client to a service, whose answer the second circuit waits for; answered when the introduction point has passed it on.
@@ -93,41 +97,35 @@ impl Node {
         payload: Vec<u8>,
         timeout: Duration,
     ) -> Result<(), ErrorKind> {
-        self.check_open()?;
         if payload.len() > MAX_PAYLOAD_LEN {
             return Err(ErrorKind::InvalidArgument);
         }
         let (intro, rend) = (self.inner.circuit(intro_circuit)?, self.inner.circuit(rend_circuit)?);
-        self.inner.operations.start(op, async move {
+        let steps = move || {
             let (handshake, message) = ServiceClient::start(&mut os_rng(), to, &payload).map_err(|error| error.kind())?;
-            within(timeout, async {
-                failing(ErrorKind::RendezvousFailed, rend.expect_service(handshake)).await?;
-                failing(ErrorKind::IntroductionFailed, intro.introduce(message)).await
-            })
-            .await?;
-            Ok(OpValue::default())
-        })
+            let steps = vec![
+                (rend, Ask::Expect(handshake), ErrorKind::RendezvousFailed),
+                (intro, Ask::Introduce(message), ErrorKind::IntroductionFailed),
+            ];
+            Ok((steps, None))
+        };
+        self.ask(op, timeout, Box::new(steps))
     }
 
     /// Answered when the service is at the other end of the circuit.
     pub fn await_rendezvous(&self, op: OpId, circuit: u32, timeout: Duration) -> Result<(), ErrorKind> {
-        self.check_open()?;
-        let inner = Arc::clone(&self.inner);
-        self.inner.operations.start(op, async move {
-            let circuit = inner.circuit(circuit).map_err(|_| ErrorKind::RendezvousFailed)?;
-            within(timeout, failing(ErrorKind::RendezvousFailed, circuit.await_service())).await?;
-            Ok(OpValue::default())
-        })
+        let circuit = self.inner.circuit(circuit).map_err(|_| ErrorKind::RendezvousFailed);
+        let steps = move || Ok((vec![(circuit?, Ask::AwaitService, ErrorKind::RendezvousFailed)], None));
+        self.ask(op, timeout, Box::new(steps))
     }
 
     // ---- a service ----
 
     /// Makes the last hop of a circuit an introduction point with keys of its own; what clients need of them comes with the operation.
     pub fn establish_intro(&self, op: OpId, circuit: u32, timeout: Duration) -> Result<(), ErrorKind> {
-        self.check_open()?;
         let handle = self.inner.circuit(circuit)?;
         let weak = Arc::downgrade(&self.inner);
-        self.inner.operations.start(op, async move {
+        let steps = move || {
             let keys = Box::new(IntroKeys::generate(&mut os_rng()));
             let entry = keys.entry();
             let introduced = Box::new(move |introduction, payload| {
@@ -135,16 +133,10 @@ impl Node {
                     inner.introduced(circuit, introduction, payload);
                 }
             });
-            within(
-                timeout,
-                failing(ErrorKind::IntroductionFailed, handle.establish_intro(keys, introduced)),
-            )
-            .await?;
-            Ok(OpValue {
-                bytes: Some(entry),
-                ..OpValue::default()
-            })
-        })
+            let step = (handle, Ask::EstablishIntro(keys, introduced), ErrorKind::IntroductionFailed);
+            Ok((vec![step], Some(entry)))
+        };
+        self.ask(op, timeout, Box::new(steps))
     }
 
     /// What introductions over that circuit are opened with; `false` where there is no such circuit.
@@ -158,23 +150,50 @@ impl Node {
 
     /// Answers an introduction over a circuit to the client's rendezvous point.
     pub fn accept_rendezvous(&self, op: OpId, request: u32, circuit: u32, cookie: Cookie, timeout: Duration) -> Result<(), ErrorKind> {
-        self.check_open()?;
         let introduction = lock(&self.inner.introductions).take(request).ok_or(ErrorKind::Closed)?;
         let handle = self.inner.circuit(circuit)?;
         let weak = Arc::downgrade(&self.inner);
-        self.inner.operations.start(op, async move {
+        let steps = move || {
             let (secrets, reply) = introduction.respond(&mut os_rng()).map_err(|error| error.kind())?;
             let incoming = Box::new(move |stream, port| {
                 if let Some(inner) = weak.upgrade() {
-                    Inner::incoming(&inner, circuit, stream, port);
+                    inner.incoming(circuit, stream, port);
                 }
             });
-            within(
-                timeout,
-                failing(ErrorKind::RendezvousFailed, handle.rendezvous(cookie, secrets, reply, incoming)),
-            )
+            let answer = Ask::Rendezvous {
+                cookie,
+                secrets: Box::new(secrets),
+                reply,
+                incoming,
+            };
+            Ok((vec![(handle, answer, ErrorKind::RendezvousFailed)], None))
+        };
+        self.ask(op, timeout, Box::new(steps))
+    }
+
+    /// Asks circuits for one thing after the other. What `steps` has to compute is not computed on the caller's thread.
+    fn ask(&self, op: OpId, timeout: Duration, steps: Steps) -> Result<(), ErrorKind> {
+        self.check_open()?;
+        self.inner.operations.start(op, async move {
+            let (steps, bytes) = steps()?;
+            within(timeout, async {
+                for (circuit, ask, failed) in steps {
+                    circuit.ask(ask).await.map_err(|kind| match kind {
+                        // What the caller did wrong stays what it is, and what says more already.
+                        ErrorKind::InvalidArgument
+                        | ErrorKind::IntroductionFailed
+                        | ErrorKind::RendezvousFailed
+                        | ErrorKind::StreamLimit => kind,
+                        _ => failed,
+                    })?;
+                }
+                Ok(())
+            })
             .await?;
-            Ok(OpValue::default())
+            Ok(OpValue {
+                bytes,
+                ..OpValue::default()
+            })
         })
     }
 
@@ -185,7 +204,7 @@ impl Node {
 
     /// Accepts an incoming stream; `false` where there is none (any more).
     pub fn accept_stream(&self, stream: u32) -> bool {
-        let Some(handle) = lock(&self.inner.incoming).remove(&stream) else {
+        let Some(handle) = self.inner.incoming.take(stream) else {
             return false;
         };
         handle.accept(Answer::Connected);
@@ -195,14 +214,22 @@ impl Node {
 
     /// Refuses an incoming stream; `false` where there is none (any more).
     pub fn refuse_stream(&self, stream: u32, kind: ErrorKind) -> bool {
-        let handle = lock(&self.inner.incoming).remove(&stream);
+        let handle = self.inner.incoming.take(stream);
         handle.inspect(|handle| handle.reset(EndReason::from_kind(kind))).is_some()
     }
 
+    /// Connects an incoming stream with a target, and copies both ways; answered once connected. [`ErrorKind::NotBuilt`] without the feature `exit`,
+    /// which brings what opens sockets.
+    #[cfg(not(feature = "exit"))]
+    pub fn forward_stream(&self, _: OpId, _: u32, _: SocketAddr) -> Result<(), ErrorKind> {
+        Err(ErrorKind::NotBuilt)
+    }
+
     /// Connects an incoming stream with a target, and copies both ways; answered once connected.
+    #[cfg(feature = "exit")]
     pub fn forward_stream(&self, op: OpId, stream: u32, target: SocketAddr) -> Result<(), ErrorKind> {
         self.check_open()?;
-        let handle = lock(&self.inner.incoming).remove(&stream).ok_or(ErrorKind::Closed)?;
+        let handle = self.inner.incoming.take(stream).ok_or(ErrorKind::Closed)?;
         let forwarding = Forwarding::new(&self.inner);
         self.inner.operations.start(op, async move {
             let connecting = async {
@@ -210,7 +237,7 @@ impl Node {
                     biased;
                     // The client gave up meanwhile.
                     kind = handle.ended() => Err(kind),
-                    dialled = dial(target) => dialled.map_err(|error| kind_of(&error)),
+                    dialled = dial(target) => dialled.map_err(|error| socket_kind(&error)),
                 }
             };
             let connected = tokio::time::timeout(CONNECT_ADDRESS_TIMEOUT, connecting).await;
@@ -221,7 +248,7 @@ impl Node {
                 }
                 Ok(socket) => {
                     handle.accept(Answer::Connected);
-                    tokio::spawn(async move {
+                    spawn(async move {
                         if let Err(kind) = splice(&handle, socket, Vec::new()).await {
                             handle.reset(EndReason::from_kind(kind));
                         }
@@ -234,17 +261,11 @@ impl Node {
     }
 }
 
-/// A wait that fails in one way, whatever became of the circuit; what the caller did wrong stays what it is.
-async fn failing(as_kind: ErrorKind, work: impl Future<Output = Result<(), ErrorKind>>) -> Result<(), ErrorKind> {
-    work.await.map_err(|kind| match kind {
-        ErrorKind::InvalidArgument | ErrorKind::IntroductionFailed | ErrorKind::RendezvousFailed | ErrorKind::StreamLimit => kind,
-        _ => as_kind,
-    })
-}
-
+#[cfg(feature = "exit")]
 /// Counts a forwarded stream, so that a node that ends lets it finish.
 struct Forwarding(Arc<AtomicUsize>);
 
+#[cfg(feature = "exit")]
 impl Forwarding {
     fn new(inner: &Inner) -> Self {
         inner.forwarded.fetch_add(1, Ordering::Relaxed);
@@ -252,6 +273,7 @@ impl Forwarding {
     }
 }
 
+#[cfg(feature = "exit")]
 impl Drop for Forwarding {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -261,60 +283,15 @@ impl Drop for Forwarding {
 impl Inner {
     fn introduced(&self, circuit: u32, introduction: Box<Introduction>, payload: Vec<u8>) {
         let request = self.new_id();
-        if lock(&self.introductions).insert(request, circuit, introduction, Instant::now()) {
+        if lock(&self.introductions).insert(request, circuit, introduction) {
             self.events.push(Event::Introduced { circuit, request, payload });
         }
     }
 
-    fn incoming(inner: &Arc<Self>, circuit: u32, handle: StreamHandle, port: u16) {
-        let stream = inner.new_id();
-        {
-            let mut incoming = lock(&inner.incoming);
-            if incoming.len() >= INCOMING_WAITING_MAX {
-                return handle.reset(EndReason::Limit);
-            }
-            incoming.insert(stream, handle);
+    fn incoming(&self, circuit: u32, handle: StreamHandle, port: u16) {
+        let stream = self.new_id();
+        if self.incoming.insert(stream, handle) {
+            self.events.push(Event::IncomingStream { circuit, stream, port });
         }
-        inner.events.push(Event::IncomingStream { circuit, stream, port });
-        let weak = Arc::downgrade(inner);
-        inner.runtime.spawn(async move {
-            tokio::time::sleep(INCOMING_TIMEOUT).await;
-            let late = weak.upgrade().and_then(|inner| lock(&inner.incoming).remove(&stream));
-            if let Some(handle) = late {
-                handle.reset(EndReason::Timeout);
-            }
-        });
-    }
-}
-
-struct Waiting {
-    circuit: u32,
-    since: Instant,
-    introduction: Box<Introduction>,
-}
-
-/// Introductions that the program has not answered yet.
-#[derive(Default)]
-pub(super) struct Introductions(HashMap<u32, Waiting>);
-
-impl Introductions {
-    /// `false` where as many of that circuit wait as may.
-    fn insert(&mut self, request: u32, circuit: u32, introduction: Box<Introduction>, now: Instant) -> bool {
-        self.0.retain(|_, waiting| now.duration_since(waiting.since) < INTRODUCTION_TIMEOUT);
-        if self.0.values().filter(|waiting| waiting.circuit == circuit).count() >= INTRODUCTIONS_WAITING_MAX {
-            return false;
-        }
-        let waiting = Waiting {
-            circuit,
-            since: now,
-            introduction,
-        };
-        self.0.insert(request, waiting);
-        true
-    }
-
-    fn take(&mut self, request: u32) -> Option<Box<Introduction>> {
-        let waiting = self.0.remove(&request)?;
-        (waiting.since.elapsed() < INTRODUCTION_TIMEOUT).then_some(waiting.introduction)
     }
 }

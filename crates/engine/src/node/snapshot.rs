@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+#[cfg(feature = "metrics")]
 use anonnet_transport::Link;
 
 use super::Node;
+#[cfg(feature = "metrics")]
 use crate::stats::RelaySnapshot;
 use crate::sync::lock;
 
@@ -21,6 +23,7 @@ pub struct CircuitSnapshot {
 }
 
 /// A link to another node.
+#[cfg(feature = "metrics")]
 #[derive(Clone, Debug)]
 pub struct LinkSnapshot {
     pub node: Option<[u8; 32]>,
@@ -30,6 +33,7 @@ pub struct LinkSnapshot {
     pub age: Duration,
 }
 
+#[cfg(feature = "metrics")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProxySnapshot {
     pub requests: u64,
@@ -37,6 +41,7 @@ pub struct ProxySnapshot {
     pub refused: u64,
 }
 
+#[cfg(feature = "metrics")]
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub circuits: Vec<CircuitSnapshot>,
@@ -46,8 +51,8 @@ pub struct Snapshot {
 }
 
 impl Node {
-    /// The node's circuits, links and counters now.
-    pub fn snapshot(&self) -> Snapshot {
+    /// The node's own circuits now: what a node works with, so every build has it.
+    pub fn circuits(&self) -> Vec<CircuitSnapshot> {
         let mut circuits: Vec<_> = lock(&self.inner.circuits)
             .iter()
             .map(|(id, circuit)| CircuitSnapshot {
@@ -60,6 +65,12 @@ impl Node {
             })
             .collect();
         circuits.sort_by_key(|circuit| circuit.id);
+        circuits
+    }
+
+    /// The node's circuits, links and counters now.
+    #[cfg(feature = "metrics")]
+    pub fn snapshot(&self) -> Snapshot {
         let links = self.inner.server.pool.links().into_iter().map(|link| LinkSnapshot {
             node: link.peer().map(|id| id.0),
             authenticated: link.is_authenticated(),
@@ -67,16 +78,27 @@ impl Node {
             rtt: link.stats().rtt,
             age: link.age(),
         });
-        let proxy = &self.inner.attach.stats;
         Snapshot {
-            circuits,
+            circuits: self.circuits(),
             relay: self.inner.server.stats.snapshot(&self.inner.server.quota),
             links: links.collect(),
-            proxy: ProxySnapshot {
-                requests: proxy.requests.load(Ordering::Relaxed),
-                open: proxy.open.load(Ordering::Relaxed),
-                refused: proxy.refused.load(Ordering::Relaxed),
-            },
+            proxy: self.proxy_snapshot(),
         }
+    }
+
+    #[cfg(all(feature = "metrics", feature = "proxy"))]
+    fn proxy_snapshot(&self) -> ProxySnapshot {
+        let stats = &self.inner.attach.stats;
+        ProxySnapshot {
+            requests: stats.requests.get(),
+            open: stats.open.get(),
+            refused: stats.refused.get(),
+        }
+    }
+
+    #[cfg(all(feature = "metrics", not(feature = "proxy")))]
+    #[expect(clippy::unused_self, reason = "there are no proxies to ask")]
+    fn proxy_snapshot(&self) -> ProxySnapshot {
+        ProxySnapshot::default()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anonnet_errors::ErrorKind;
 use tokio::net::TcpListener;
@@ -11,19 +10,21 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::session::{Attach, Client, serve};
 use crate::limits::PROXY_CLIENTS_MAX;
+use crate::stats::{Counter, Gauge};
+use crate::task::{Work, spawn};
 
 #[derive(Default)]
 pub(crate) struct ProxyStats {
-    pub(crate) requests: AtomicU64,
-    pub(crate) open: AtomicU64,
-    pub(crate) refused: AtomicU64,
+    pub(crate) requests: Counter,
+    pub(crate) open: Gauge,
+    pub(crate) refused: Counter,
 }
 
 /// Binds a listener and serves it until the returned handle aborts it: with it end its clients.
 pub(crate) async fn listen(attach: Attach, listener: u32, address: SocketAddr) -> Result<(SocketAddr, AbortHandle), ErrorKind> {
     let socket = TcpListener::bind(address).await.map_err(|_| ErrorKind::BindFailed)?;
     let bound = socket.local_addr().map_err(|_| ErrorKind::BindFailed)?;
-    let task = tokio::spawn(async move {
+    let task = spawn(async move {
         let places = Arc::new(Semaphore::new(PROXY_CLIENTS_MAX));
         let mut clients = JoinSet::new();
         loop {
@@ -40,12 +41,13 @@ pub(crate) async fn listen(attach: Attach, listener: u32, address: SocketAddr) -
                         listener,
                         remote,
                     };
-                    clients.spawn(async move {
-                        client.attach.stats.open.fetch_add(1, Ordering::Relaxed);
-                        let _open = OpenGuard(Arc::clone(&client.attach.stats));
+                    let work: Work = Box::pin(async move {
+                        let stats = Arc::clone(&client.attach.stats);
+                        let _open = stats.open.count();
                         serve(client, socket).await;
                         drop(place);
                     });
+                    clients.spawn(work);
                 }
                 // Out of file descriptors, or a client that was gone at once: neither may spin nor end the proxy.
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
@@ -53,12 +55,4 @@ pub(crate) async fn listen(attach: Attach, listener: u32, address: SocketAddr) -
         }
     });
     Ok((bound, task.abort_handle()))
-}
-
-struct OpenGuard(Arc<ProxyStats>);
-
-impl Drop for OpenGuard {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
 }

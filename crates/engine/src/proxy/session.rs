@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anonnet_errors::{ErrorKind, Retry};
@@ -55,7 +54,7 @@ pub(super) struct Opened {
 impl Client {
     /// Asks for a circuit and opens the stream on it; on another one where a circuit failed before the far end had answered.
     pub(super) async fn open(&self, wish: &Wish) -> Result<Opened, ErrorKind> {
-        self.attach.stats.requests.fetch_add(1, Ordering::Relaxed);
+        self.attach.stats.requests.add(1);
         let (mut attempt, mut again) = (1, None);
         let result = loop {
             match self.try_open(wish, &mut again).await {
@@ -64,7 +63,7 @@ impl Client {
             }
         };
         if result.is_err() {
-            self.attach.stats.refused.fetch_add(1, Ordering::Relaxed);
+            self.attach.stats.refused.add(1);
         }
         result
     }

@@ -2,7 +2,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use anonnet_cells::{Assembler, Command, write_fragments};
 use anonnet_circuit::ExtendRequest;
@@ -11,8 +10,11 @@ use anonnet_relay::{RelayCircuit, RelayEvent};
 use anonnet_transport::{DialRole, Link, STREAM_WINDOW, StreamKind, StreamSend, Transport};
 use tokio::time::Instant;
 
+use super::Server;
+#[cfg(feature = "exit")]
+use super::exit;
+use super::services;
 use super::side::{RelayNote, RelaySide};
-use super::{Server, exit, services};
 use crate::clock::unix_seconds;
 use crate::driver::Driver;
 use crate::limits::{CREATE_TIMEOUT, EXTEND_TIMEOUT};
@@ -20,6 +22,7 @@ use crate::pump::{Pump, Sides, pump};
 use crate::quota::{Account, Hold};
 use crate::rng::os_rng;
 use crate::scratch::CellReader;
+use crate::task::spawn;
 
 /// Serves a circuit until it ends; its halves are torn down by being dropped.
 pub(super) async fn serve<T: Transport>(
@@ -28,19 +31,18 @@ pub(super) async fn serve<T: Transport>(
     send: <T::Link as Link>::Send,
     recv: <T::Link as Link>::Recv,
 ) {
-    server.stats.circuits.fetch_add(1, Ordering::Relaxed);
+    let _counted = server.stats.circuits.count();
     let account = server.quota.account();
     let kind = tokio::select! {
         biased;
         () = account.reset() => {
-            server.stats.memory_resets.fetch_add(1, Ordering::Relaxed);
+            server.stats.memory_resets.add(1);
             ErrorKind::ResourceLimit
         }
         kind = run(&server, &account, &link, send, recv) => kind.unwrap_or_else(|kind| kind),
     };
-    server.stats.circuits.fetch_sub(1, Ordering::Relaxed);
     if kind.blame() == Blame::Peer {
-        server.stats.destroyed.fetch_add(1, Ordering::Relaxed);
+        server.stats.destroyed.add(1);
     }
 }
 
@@ -53,7 +55,7 @@ async fn run<T: Transport>(
 ) -> Result<ErrorKind, ErrorKind> {
     let limited = !link.is_authenticated() && !server.limits.allow_handshake(link.remote_address().ip());
     if limited {
-        server.stats.handshakes_refused.fetch_add(1, Ordering::Relaxed);
+        server.stats.handshakes_refused.add(1);
         return Err(ErrorKind::RateLimited);
     }
     let (circuit, recv, out) = create(server, link, recv).await?;
@@ -69,10 +71,16 @@ async fn run<T: Transport>(
             }
         };
         match note {
-            RelayNote::Begin { handle, host, port } => drop(tokio::spawn(exit::serve(Arc::clone(server), handle, host, port))),
-            RelayNote::Resolve { handle, name } => drop(tokio::spawn(exit::resolve(Arc::clone(server), handle, name))),
+            #[cfg(not(feature = "exit"))]
+            RelayNote::Outside { handle } => handle.reset(anonnet_cells::EndReason::Policy),
+            // What a client says to a service, and nobody to an exit.
+            RelayNote::Port { handle, .. } => handle.reset(anonnet_cells::EndReason::Policy),
+            #[cfg(feature = "exit")]
+            RelayNote::Begin { handle, host, port } => drop(spawn(exit::serve(Arc::clone(server), handle, host, port))),
+            #[cfg(feature = "exit")]
+            RelayNote::Resolve { handle, name } => drop(spawn(exit::resolve(Arc::clone(server), handle, name))),
             RelayNote::Directory { handle } => {
-                drop(tokio::spawn(super::link::serve_directory(
+                drop(spawn(super::link::serve_directory(
                     Arc::clone(server),
                     handle,
                     link.remote_address(),
@@ -141,14 +149,14 @@ async fn create<T: Transport>(server: &Arc<Server<T>>, link: &T::Link, recv: <T:
     };
     let request = tokio::time::timeout_at(deadline, reading).await.map_err(|_| ErrorKind::Timeout)??;
     let turn = server.gate.enter(deadline).await.inspect_err(|_| {
-        server.stats.handshakes_refused.fetch_add(1, Ordering::Relaxed);
+        server.stats.handshakes_refused.add(1);
     })?;
     let (secrets, reply) = {
         let ring = server.ring.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         anonnet_relay::handshake(&mut os_rng(), &server.node_id, &ring, unix_seconds(), &request).map_err(|error| error.kind())?
     };
     drop(turn);
-    server.stats.handshakes.fetch_add(1, Ordering::Relaxed);
+    server.stats.handshakes.add(1);
     let mut out = Vec::new();
     circuit.created(&secrets, &reply, &mut out).map_err(|error| error.kind())?;
     Ok((circuit, recv, out))

@@ -5,16 +5,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use anonnet_cells::EndReason;
-use anonnet_errors::ErrorKind;
 use anonnet_transport::Transport;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::Server;
 use super::side::OwnedHost;
-use crate::copy::{abort, splice};
+use crate::copy::{abort, socket_kind, splice};
 use crate::limits::{CONNECT_ADDRESS_TIMEOUT, CONNECT_TIMEOUT, DNS_ADDRESSES_MAX, DNS_TIMEOUT};
 use crate::pipe::{Answer, StreamHandle};
 
@@ -88,7 +86,7 @@ pub(super) async fn serve<T: Transport>(server: Arc<Server<T>>, handle: StreamHa
     {
         Err(reason) => handle.reset(reason),
         Ok(socket) => {
-            server.stats.exit_streams.fetch_add(1, Ordering::Relaxed);
+            server.stats.exit_streams.add(1);
             handle.accept(Answer::Connected);
             if let Err(kind) = splice(&handle, socket, Vec::new()).await {
                 handle.reset(EndReason::from_kind(kind));
@@ -101,7 +99,6 @@ async fn connect<T: Transport>(server: &Server<T>, host: OwnedHost, port: u16) -
     let addresses = match host {
         OwnedHost::Address(address) => vec![address],
         OwnedHost::Name(name) => look_up(server, &name).await?,
-        OwnedHost::Service => return Err(EndReason::Policy),
     };
     let mut failure = EndReason::Policy;
     for address in addresses {
@@ -111,7 +108,7 @@ async fn connect<T: Transport>(server: &Server<T>, host: OwnedHost, port: u16) -
         let attempt = tokio::time::timeout(CONNECT_ADDRESS_TIMEOUT, dial(SocketAddr::new(address, port)));
         match attempt.await {
             Ok(Ok(socket)) => return Ok(socket),
-            Ok(Err(error)) => failure = EndReason::from_kind(kind_of(&error)),
+            Ok(Err(error)) => failure = EndReason::from_kind(socket_kind(&error)),
             Err(_) => failure = EndReason::Timeout,
         }
     }
@@ -128,17 +125,4 @@ pub(crate) async fn dial(target: SocketAddr) -> io::Result<TcpStream> {
     abort(&socket);
     let _ = socket.set_nodelay(true);
     socket.connect(target).await
-}
-
-/// What an error of a TCP socket means to the network.
-pub(crate) fn kind_of(error: &io::Error) -> ErrorKind {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => ErrorKind::StreamRefused,
-        io::ErrorKind::TimedOut => ErrorKind::Timeout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => ErrorKind::HostUnreachable,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted | io::ErrorKind::NotConnected => {
-            ErrorKind::StreamReset
-        }
-        _ => ErrorKind::ResourceLimit,
-    }
 }

@@ -13,6 +13,7 @@ use crate::events::Event;
 use crate::limits::{RPC_ANSWER_TIMEOUT, RPC_CLIENT_REQUEST_MAX_BYTES, RPC_NODE_REQUEST_MAX_BYTES, RPC_PER_LINK_MAX};
 use crate::pipe::StreamHandle;
 use crate::rpc::{frame_length, read_growing_frame, write_frame};
+use crate::task::spawn;
 
 /// Takes links until the transport closes.
 pub(crate) async fn accept_links<T: Transport>(server: Arc<Server<T>>, transport: T) {
@@ -20,7 +21,7 @@ pub(crate) async fn accept_links<T: Transport>(server: Arc<Server<T>>, transport
         // The pool tells of the links that it takes; each is told once.
         let adopted = server.pool.adopt(link.clone());
         let server = Arc::clone(&server);
-        tokio::spawn(async move {
+        spawn(async move {
             let (node, authenticated) = (link.peer().map(|id| id.0), link.is_authenticated());
             let tell = |up| {
                 if !adopted {
@@ -47,7 +48,7 @@ pub(crate) async fn serve_link<T: Transport>(server: Arc<Server<T>>, link: T::Li
             StreamKind::Circuit => {
                 // Dropped halves are torn down: a node that is no relay carries nothing.
                 if server.roles.relay && !server.draining.load(Ordering::Relaxed) {
-                    tokio::spawn(circuit::serve(Arc::clone(&server), link.clone(), send, recv));
+                    spawn(circuit::serve(Arc::clone(&server), link.clone(), send, recv));
                 }
             }
             StreamKind::Rpc => {
@@ -56,13 +57,22 @@ pub(crate) async fn serve_link<T: Transport>(server: Arc<Server<T>>, link: T::Li
                     continue;
                 }
                 let (server, link, requests) = (Arc::clone(&server), link.clone(), Arc::clone(&requests));
-                tokio::spawn(async move {
+                spawn(async move {
                     // A failed request ends its stream; there is nobody else to tell.
+                    let _place = Place(requests);
                     let _ = tokio::time::timeout(RPC_ANSWER_TIMEOUT, serve_rpc(&server, &link, send, recv)).await;
-                    requests.fetch_sub(1, Ordering::Relaxed);
                 });
             }
         }
+    }
+}
+
+/// A request's place on its link, given back however it ends.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a node does for others: circuits, exit streams, requests.
 
 mod circuit;
+#[cfg(feature = "exit")]
 mod exit;
 mod gate;
 mod link;
@@ -14,25 +15,31 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use anonnet_crypto::keys::{CircuitKeyRing, NodeId};
 use anonnet_errors::ErrorKind;
-use anonnet_relay::{ExitPolicy, PrefixLimiter, RelayRules};
+#[cfg(feature = "exit")]
+use anonnet_relay::ExitPolicy;
+use anonnet_relay::{PrefixLimiter, RelayRules};
 use anonnet_transport::{Admission, Admit, LinkPool, Transport};
 use tokio::sync::Semaphore;
 
 use crate::bandwidth::Bandwidth;
 use crate::clock::monotonic_ns;
 use crate::events::EventQueue;
-use crate::limits::{CREATE_QUEUE_MAX, DNS_CONCURRENT_MAX, RPC_LARGE_TOTAL_BYTES};
+#[cfg(feature = "exit")]
+use crate::limits::DNS_CONCURRENT_MAX;
+use crate::limits::{CREATE_QUEUE_MAX, RPC_LARGE_TOTAL_BYTES};
 use crate::quota::Quota;
 use crate::rpc::Pending;
 use crate::stats::RelayStats;
 use crate::sync::lock;
 
+#[cfg(feature = "exit")]
+pub(crate) use exit::dial;
+#[cfg(feature = "exit")]
 pub use exit::{Resolve, SystemResolver};
-pub(crate) use exit::{dial, kind_of};
 pub(crate) use gate::HandshakeGate;
 pub(crate) use link::{accept_links, read_stream_frame, serve_link, write_stream_frame};
 pub(crate) use services::Services;
-pub(crate) use side::{OwnedHost, RelayNote, RelaySide};
+pub(crate) use side::{RelayNote, RelaySide};
 
 /// Who may do how much: new connections or handshakes a second for each address prefix.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +63,9 @@ pub(crate) struct Server<T: Transport> {
     pub(crate) ring: RwLock<CircuitKeyRing>,
     pub(crate) roles: Roles,
     pub(crate) rules: Arc<RelayRules>,
+    #[cfg(feature = "exit")]
     pub(crate) policy: ExitPolicy,
+    #[cfg(feature = "exit")]
     pub(crate) allow_private: bool,
     pub(crate) pool: LinkPool<T>,
     pub(crate) events: EventQueue,
@@ -69,7 +78,9 @@ pub(crate) struct Server<T: Transport> {
     pub(crate) gate: HandshakeGate,
     pub(crate) services: Services<T>,
     pub(crate) limits: Arc<SourceLimits>,
+    #[cfg(feature = "exit")]
     pub(crate) resolver: Arc<dyn Resolve>,
+    #[cfg(feature = "exit")]
     pub(crate) names: Semaphore,
     /// Nothing new is taken: the node is about to end.
     pub(crate) draining: AtomicBool,
@@ -79,6 +90,7 @@ pub(crate) fn large_requests() -> Semaphore {
     Semaphore::new(RPC_LARGE_TOTAL_BYTES)
 }
 
+#[cfg(feature = "exit")]
 pub(crate) fn dns_slots() -> Semaphore {
     Semaphore::new(DNS_CONCURRENT_MAX)
 }

@@ -16,31 +16,70 @@ pub(crate) struct RelaySide {
 
 /// What the client of a circuit asks of its last hop.
 pub(crate) enum RelayNote {
-    Begin { handle: StreamHandle, host: OwnedHost, port: u16 },
-    Directory { handle: StreamHandle },
-    Resolve { handle: StreamHandle, name: String },
+    #[cfg(feature = "exit")]
+    Begin {
+        handle: StreamHandle,
+        host: OwnedHost,
+        port: u16,
+    },
+    Directory {
+        handle: StreamHandle,
+    },
+    #[cfg(feature = "exit")]
+    Resolve {
+        handle: StreamHandle,
+        name: String,
+    },
+    /// A stream to the outside, which this build cannot open.
+    #[cfg(not(feature = "exit"))]
+    Outside {
+        handle: StreamHandle,
+    },
+    /// A stream to a port of a service.
+    Port {
+        handle: StreamHandle,
+        port: u16,
+    },
     Extend(ExtendRequest),
-    EstablishIntro { auth_key: [u8; 32] },
-    Introduce { auth_key: [u8; 32], message: Vec<u8> },
-    EstablishRendezvous { cookie: Cookie },
-    Rendezvous { cookie: Cookie, reply: Vec<u8> },
+    EstablishIntro {
+        auth_key: [u8; 32],
+    },
+    Introduce {
+        auth_key: [u8; 32],
+        message: Vec<u8>,
+    },
+    EstablishRendezvous {
+        cookie: Cookie,
+    },
+    Rendezvous {
+        cookie: Cookie,
+        reply: Vec<u8>,
+    },
 }
 
+#[cfg(feature = "exit")]
 pub(crate) enum OwnedHost {
     Address(std::net::IpAddr),
     Name(String),
-    /// What a client of a service says, and nobody says to an exit.
-    Service,
 }
 
-impl From<Host<'_>> for OwnedHost {
-    fn from(host: Host<'_>) -> Self {
-        match host {
-            Host::V4(address) => Self::Address(address.into()),
-            Host::V6(address) => Self::Address(address.into()),
-            Host::Name(name) => Self::Name(name.to_owned()),
-            Host::Service => Self::Service,
-        }
+/// What a stream to there asks for.
+#[cfg(feature = "exit")]
+fn begin(handle: StreamHandle, host: Host<'_>, port: u16) -> RelayNote {
+    let host = match host {
+        Host::V4(address) => OwnedHost::Address(address.into()),
+        Host::V6(address) => OwnedHost::Address(address.into()),
+        Host::Name(name) => OwnedHost::Name(name.to_owned()),
+        Host::Service => return RelayNote::Port { handle, port },
+    };
+    RelayNote::Begin { handle, host, port }
+}
+
+#[cfg(not(feature = "exit"))]
+fn begin(handle: StreamHandle, host: Host<'_>, port: u16) -> RelayNote {
+    match host {
+        Host::Service => RelayNote::Port { handle, port },
+        _ => RelayNote::Outside { handle },
     }
 }
 
@@ -60,16 +99,17 @@ impl Side for RelaySide {
             RelayEvent::Hop(HopEvent::Credit { stream }) => router.credit(stream),
             RelayEvent::Hop(HopEvent::Finished { stream }) => router.finished(stream),
             RelayEvent::Hop(HopEvent::Ended { stream, reason }) => router.ended(stream, reason.kind()),
-            RelayEvent::Hop(HopEvent::Begin { stream, target }) => {
-                notes.push_back(RelayNote::Begin {
+            RelayEvent::Hop(HopEvent::Begin { stream, target }) => notes.push_back(begin(router.open(stream), target.host, target.port)),
+            #[cfg(not(feature = "exit"))]
+            RelayEvent::Hop(HopEvent::Resolve { stream, .. }) => {
+                notes.push_back(RelayNote::Outside {
                     handle: router.open(stream),
-                    host: target.host.into(),
-                    port: target.port,
                 });
             }
             RelayEvent::Hop(HopEvent::BeginDir { stream }) => notes.push_back(RelayNote::Directory {
                 handle: router.open(stream),
             }),
+            #[cfg(feature = "exit")]
             RelayEvent::Hop(HopEvent::Resolve { stream, name }) => {
                 notes.push_back(RelayNote::Resolve {
                     handle: router.open(stream),

@@ -1,5 +1,6 @@
 //! Whole circuits through the engine's own code, over a network in memory. What needs no TCP runs on a clock that stands still.
 
+mod bare;
 mod circuits;
 mod exit;
 mod exit_rules;

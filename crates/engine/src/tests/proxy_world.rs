@@ -70,7 +70,7 @@ impl Proxy {
     }
 
     pub(super) async fn without_clients(&self) {
-        until("the proxy has no clients", || self.attach.stats.open.load(Ordering::Relaxed) == 0).await;
+        until("the proxy has no clients", || self.attach.stats.open.get() == 0).await;
     }
 }
 

@@ -1,6 +1,9 @@
 //! A client and a service that meet at a rendezvous point, over the paths that section 11 gives each circuit.
 
 use super::*;
+use crate::client::Ask;
+use crate::limits::{INCOMING_TIMEOUT, INCOMING_WAITING_MAX, INTRODUCTION_TIMEOUT, INTRODUCTIONS_WAITING_MAX};
+use crate::waiting::{Incoming, Introductions};
 use anonnet_crypto::service::{IntroKeys, Introduction, ServiceClient, ServiceEntry};
 use tokio::sync::mpsc;
 
@@ -62,7 +65,7 @@ impl World {
         let entry = entry(&keys);
         let (sender, introduced) = mpsc::unbounded_channel();
         let tell = Box::new(move |introduction, payload| drop(sender.send((introduction, payload))));
-        soon(circuit.handle.clone().establish_intro(keys, tell)).await.unwrap();
+        soon(circuit.handle.clone().ask(Ask::EstablishIntro(keys, tell))).await.unwrap();
         circuit.handle.set_subcredentials(vec![[1; 32], SUBCREDENTIAL]).unwrap();
         Point {
             circuit,
@@ -75,19 +78,24 @@ impl World {
     pub(super) async fn meet(&self, cookie: [u8; 20]) -> Meeting {
         let mut point = self.introduce_service().await;
         let rendezvous = self.client_rendezvous().await;
-        soon(rendezvous.handle.clone().establish_rendezvous(cookie)).await.unwrap();
+        soon(rendezvous.handle.clone().ask(Ask::EstablishRendezvous(cookie))).await.unwrap();
         let introducing = self.client_introduction().await;
         let (handshake, message) = ServiceClient::start(&mut rng(5), point.entry.clone(), &cookie).unwrap();
-        soon(rendezvous.handle.clone().expect_service(handshake)).await.unwrap();
-        soon(introducing.handle.clone().introduce(message)).await.unwrap();
+        soon(rendezvous.handle.clone().ask(Ask::Expect(handshake))).await.unwrap();
+        soon(introducing.handle.clone().ask(Ask::Introduce(message))).await.unwrap();
         let (introduction, payload) = soon(point.introduced.recv()).await.unwrap();
         assert_eq!(payload, cookie);
         let service = self.service_rendezvous().await;
         let (secrets, reply) = introduction.respond(&mut rng(6)).unwrap();
         let (sender, incoming) = mpsc::unbounded_channel();
         let tell = Box::new(move |handle, port| drop(sender.send((handle, port))));
-        let awaiting = rendezvous.handle.clone().await_service();
-        let answering = service.handle.clone().rendezvous(cookie, secrets, reply, tell);
+        let awaiting = rendezvous.handle.clone().ask(Ask::AwaitService);
+        let answering = service.handle.clone().ask(Ask::Rendezvous {
+            cookie,
+            secrets: Box::new(secrets),
+            reply,
+            incoming: tell,
+        });
         let (answered, joined) = soon(async { tokio::join!(answering, awaiting) }).await;
         assert_eq!((answered, joined), (Ok(()), Ok(())));
         Meeting {
@@ -231,6 +239,77 @@ async fn an_introduction_point_that_is_made_again_takes_the_place_of_the_one_bef
     let mut introduced = second.introduced;
     let introducing = world.client_introduction().await;
     let (_, message) = ServiceClient::start(&mut rng(5), second.entry, b"again").unwrap();
-    soon(introducing.handle.introduce(message)).await.unwrap();
+    soon(introducing.handle.ask(Ask::Introduce(message))).await.unwrap();
     assert_eq!(soon(introduced.recv()).await.unwrap().1, b"again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_program_is_bounded_in_number_and_time() {
+    let world = World::new();
+    let mut point = world.introduce_service().await;
+    let mut waiting = Introductions::default();
+    let entry = point.entry.clone();
+    let mut introduction = async |seed| {
+        let circuit = world.client_introduction().await;
+        let (_, message) = ServiceClient::start(&mut rng(seed), entry.clone(), b"").unwrap();
+        soon(circuit.handle.ask(Ask::Introduce(message))).await.unwrap();
+        soon(point.introduced.recv()).await.unwrap().0
+    };
+    let count = u32::try_from(INTRODUCTIONS_WAITING_MAX).unwrap();
+    for number in 0..count {
+        assert!(waiting.insert(number, 1, introduction(u64::from(number)).await));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(
+        !waiting.insert(count, 1, introduction(100).await),
+        "as many as one circuit may have"
+    );
+    assert!(waiting.insert(count, 2, introduction(101).await), "and another circuit has its own");
+    assert!(waiting.take(0).is_some() && waiting.take(0).is_none());
+    tokio::time::sleep(INTRODUCTION_TIMEOUT).await;
+    assert!(waiting.take(1).is_none(), "its client does not wait any more");
+    assert!(waiting.insert(200, 1, introduction(102).await));
+
+    let mut meeting = world.meet([9; 20]).await;
+    let incoming = Incoming::default();
+    let mut ours = Vec::new();
+    for number in 0..3 {
+        ours.push(soon(meeting.client.handle.clone().connect("", 80)).await.unwrap());
+        let (theirs, _) = soon(meeting.incoming.recv()).await.unwrap();
+        assert!(incoming.insert(number, theirs));
+    }
+    let taken = incoming.take(1).unwrap();
+    tokio::time::sleep(INCOMING_TIMEOUT).await;
+    assert_eq!(soon(ours[0].answer()).await.err(), Some(ErrorKind::Timeout));
+    taken.accept(crate::pipe::Answer::Connected);
+    assert!(soon(ours[1].answer()).await.is_ok());
+    assert!(incoming.take(2).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_wait_for_the_program_are_bounded() {
+    let world = World::new();
+    let incoming = Incoming::default();
+    let mut number = 0;
+    let mut meetings = Vec::new();
+    for cookie in 0..3 {
+        let mut meeting = world.meet([cookie; 20]).await;
+        // All at once: none may time out before the last one is there.
+        let mut ours = Vec::new();
+        for _ in 0..400 {
+            ours.push(soon(meeting.client.handle.clone().connect("", 80)).await.unwrap());
+        }
+        for ours in &ours {
+            let (theirs, _) = soon(meeting.incoming.recv()).await.unwrap();
+            let fits = incoming.insert(number, theirs);
+            assert_eq!(fits, (number as usize) < INCOMING_WAITING_MAX);
+            if !fits {
+                assert_eq!(soon(ours.answer()).await.err(), Some(ErrorKind::ResourceLimit));
+                return;
+            }
+            number += 1;
+        }
+        meetings.push((meeting, ours));
+    }
+    panic!("never full");
 }

@@ -1,98 +1,18 @@
 //! What clients, services and relays do to each other around a rendezvous.
 
+use super::bare::Bare;
 use super::services::{Point, SUBCREDENTIAL, World, entry};
 use super::*;
-use crate::limits::{INTRODUCTIONS_OF_POINT_MAX, RENDEZVOUS_WAIT};
-use anonnet_cells::{Body, BodyWriter, Kind, Message, append, cells, split};
-use anonnet_crypto::cgo::{ClientLayer, client_originate, client_receive};
-use anonnet_crypto::handshake::{ClientHandshake, HopSecrets};
+use crate::client::Ask;
+use crate::limits::{CIRCUIT_OUT_HIGH_WATER_BYTES, INTRODUCTIONS_QUEUED_MAX, RENDEZVOUS_WAIT};
+use anonnet_cells::Kind;
 use anonnet_crypto::service::{IntroKeys, ServiceClient, ServiceEntry};
 use anonnet_relay::limits::{INTRODUCTION_BURST, INTRODUCTION_RATE};
-
-/// A client that keeps to no rule: one hop, whose layers it holds itself.
-struct Bare {
-    send: MemSend,
-    recv: MemRecv,
-    secrets: HopSecrets,
-    forward: Vec<ClientLayer<1084>>,
-    backward: Vec<ClientLayer<1084>>,
-}
-
-impl Bare {
-    async fn new(client: &Client, relay: &Relay) -> Self {
-        let link = client.transport.dial(relay.id, relay.address, DialRole::Client).await.unwrap();
-        let (mut send, mut recv) = link.open(StreamKind::Circuit).await.unwrap();
-        let (handshake, request) = ClientHandshake::start(&mut rng(3), &relay.id, &relay.onion, &[]).unwrap();
-        let mut out = Vec::new();
-        write_fragments(Command::Create, &request, &mut out).unwrap();
-        send.write_all(&out).await.unwrap();
-        let (mut assembler, mut cell) = (Assembler::new(Command::Created), vec![0; CELL_LEN]);
-        let reply = loop {
-            soon(recv.read_exact(&mut cell)).await.unwrap();
-            if let Some(reply) = assembler.receive(&cell).unwrap() {
-                break reply;
-            }
-        };
-        let (secrets, _) = handshake.finish(&reply).unwrap();
-        Self {
-            send,
-            recv,
-            forward: vec![ClientLayer::new(&secrets.forward)],
-            backward: vec![ClientLayer::new(&secrets.backward)],
-            secrets,
-        }
-    }
-
-    async fn say_as(&mut self, command: Command, kind: Kind, payload: &[u8]) {
-        let mut out = Vec::new();
-        let mut parts = payload.chunks(1075).peekable();
-        let mut data = parts.next().unwrap_or_default();
-        loop {
-            let more = parts.peek().is_some();
-            append::<(), anonnet_cells::CellError>(&mut out, command, |tag, body: &mut Body| {
-                BodyWriter::new(body).push(&Message {
-                    kind,
-                    stream: 0,
-                    seq: 0,
-                    more,
-                    data,
-                })?;
-                client_originate(&mut self.forward, command as u8, tag, body);
-                Ok(())
-            })
-            .unwrap();
-            match parts.next() {
-                Some(next) => data = next,
-                None => break,
-            }
-        }
-        // A relay that has ended the circuit takes nothing more.
-        let _ = self.send.write_all(&out).await;
-    }
-
-    async fn say(&mut self, kind: Kind, payload: &[u8]) {
-        self.say_as(Command::Relay, kind, payload).await;
-    }
-
-    /// The next message of the relay; `None` when it ends the circuit.
-    async fn hear(&mut self) -> Option<(Kind, Vec<u8>)> {
-        let mut cell = vec![0; CELL_LEN];
-        soon(self.recv.read_exact(&mut cell)).await.ok()?;
-        let parts = split(&mut cells(&mut cell).unwrap()[0]).unwrap();
-        assert_eq!(
-            client_receive(&mut self.backward, parts.command as u8, parts.tag, parts.body),
-            Some(0)
-        );
-        let body: &Body = parts.body;
-        let message = anonnet_cells::Messages::new(body).next().unwrap().unwrap();
-        Some((message.kind, message.data.to_vec()))
-    }
-}
 
 async fn introduce(world: &World, entry: &ServiceEntry, payload: &[u8], seed: u64) -> (Circuit, Result<(), ErrorKind>) {
     let (_, message) = ServiceClient::start(&mut rng(seed), entry.clone(), payload).unwrap();
     let circuit = world.client_introduction().await;
-    let result = soon(circuit.handle.clone().introduce(message)).await;
+    let result = soon(circuit.handle.clone().ask(Ask::Introduce(message))).await;
     (circuit, result)
 }
 
@@ -173,9 +93,9 @@ async fn attack_44_a_cookie_that_nobody_waits_for_or_that_was_used_ends_the_circ
     }
     // A second client with a cookie that another one waits with.
     let first = world.client_rendezvous().await;
-    soon(first.handle.clone().establish_rendezvous([7; 20])).await.unwrap();
+    soon(first.handle.clone().ask(Ask::EstablishRendezvous([7; 20]))).await.unwrap();
     let second = world.client_rendezvous().await;
-    let refused = soon(second.handle.clone().establish_rendezvous([7; 20])).await;
+    let refused = soon(second.handle.clone().ask(Ask::EstablishRendezvous([7; 20]))).await;
     assert_eq!(refused, Err(ErrorKind::RendezvousFailed));
     // None of it touched those who have met.
     let (ours, theirs) = meeting.stream(80).await;
@@ -189,12 +109,14 @@ async fn a_rendezvous_with_somebody_else_than_the_service_fails() {
     let world = World::new();
     let point = world.introduce_service().await;
     let rendezvous = world.client_rendezvous().await;
-    soon(rendezvous.handle.clone().establish_rendezvous([9; 20])).await.unwrap();
+    soon(rendezvous.handle.clone().ask(Ask::EstablishRendezvous([9; 20])))
+        .await
+        .unwrap();
     let (handshake, _) = ServiceClient::start(&mut rng(5), point.entry.clone(), b"").unwrap();
-    soon(rendezvous.handle.clone().expect_service(handshake)).await.unwrap();
+    soon(rendezvous.handle.clone().ask(Ask::Expect(handshake))).await.unwrap();
     // Whoever learned the cookie, the introduction point's relay for one, cannot answer for the service.
     let mut liar = Bare::new(&world.service, world.rendezvous_point()).await;
-    let awaiting = rendezvous.handle.clone().await_service();
+    let awaiting = rendezvous.handle.clone().ask(Ask::AwaitService);
     liar.say(Kind::Rendezvous1, &[&[9; 20][..], &[3; 1152]].concat()).await;
     assert_eq!(soon(awaiting).await, Err(ErrorKind::RendezvousFailed));
     assert_eq!(soon(rendezvous.ended).await, Ok(ErrorKind::HandshakeFailed));
@@ -332,7 +254,7 @@ async fn an_introduction_point_that_floods_loses_its_circuit() {
     let circuit = client.build_path(vec![liar.hop()], Duration::from_secs(9)).await.unwrap();
     let keys = Box::new(IntroKeys::generate(&mut rng(2)));
     let told = Box::new(|_, _| panic!("it does not open"));
-    soon(circuit.handle.clone().establish_intro(keys, told)).await.unwrap();
+    soon(circuit.handle.clone().ask(Ask::EstablishIntro(keys, told))).await.unwrap();
     circuit.handle.set_subcredentials(vec![SUBCREDENTIAL]).unwrap();
     assert_eq!(soon(circuit.ended).await, Ok(ErrorKind::RateLimited));
 }
@@ -341,10 +263,12 @@ async fn an_introduction_point_that_floods_loses_its_circuit() {
 async fn a_client_that_nobody_comes_to_is_let_go() {
     let world = World::new();
     let rendezvous = world.client_rendezvous().await;
-    soon(rendezvous.handle.clone().establish_rendezvous([9; 20])).await.unwrap();
+    soon(rendezvous.handle.clone().ask(Ask::EstablishRendezvous([9; 20])))
+        .await
+        .unwrap();
     tokio::time::sleep(RENDEZVOUS_WAIT / 2).await;
     assert_eq!(world.rendezvous_point().server.services.counts(), (0, 1));
-    let awaiting = rendezvous.handle.clone().await_service();
+    let awaiting = rendezvous.handle.clone().ask(Ask::AwaitService);
     let failed = tokio::time::timeout(RENDEZVOUS_WAIT, awaiting).await.expect("it is let go");
     assert_eq!(failed, Err(ErrorKind::RendezvousFailed));
     assert_eq!(world.rendezvous_point().server.services.counts(), (0, 0));
@@ -357,15 +281,17 @@ async fn one_circuit_waits_for_four_introductions_and_no_more() {
     let rendezvous = world.client_rendezvous().await;
     let handshake = |seed| ServiceClient::start(&mut rng(seed), point.entry.clone(), b"").unwrap().0;
     assert_eq!(
-        soon(rendezvous.handle.clone().expect_service(handshake(1))).await,
+        soon(rendezvous.handle.clone().ask(Ask::Expect(handshake(1)))).await,
         Err(ErrorKind::InvalidArgument)
     );
-    soon(rendezvous.handle.clone().establish_rendezvous([9; 20])).await.unwrap();
+    soon(rendezvous.handle.clone().ask(Ask::EstablishRendezvous([9; 20])))
+        .await
+        .unwrap();
     for seed in 0..4 {
-        assert_eq!(soon(rendezvous.handle.clone().expect_service(handshake(seed))).await, Ok(()));
+        assert_eq!(soon(rendezvous.handle.clone().ask(Ask::Expect(handshake(seed)))).await, Ok(()));
     }
     assert_eq!(
-        soon(rendezvous.handle.clone().expect_service(handshake(9))).await,
+        soon(rendezvous.handle.clone().ask(Ask::Expect(handshake(9)))).await,
         Err(ErrorKind::StreamLimit)
     );
     // It carries nothing else meanwhile.
@@ -374,8 +300,40 @@ async fn one_circuit_waits_for_four_introductions_and_no_more() {
         Some(ErrorKind::Closed)
     );
     assert_eq!(
-        soon(rendezvous.handle.clone().establish_rendezvous([8; 20])).await,
+        soon(rendezvous.handle.clone().ask(Ask::EstablishRendezvous([8; 20]))).await,
         Err(ErrorKind::InvalidArgument)
     );
-    const { assert!(INTRODUCTIONS_OF_POINT_MAX > 4) };
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_takes_nothing_makes_its_clients_hear_so() {
+    let world = World::new();
+    let relay = world.introduction_point();
+    let mut service = Bare::new(&world.service, relay).await;
+    let keys = IntroKeys::generate(&mut rng(8));
+    let payload = keys.establish(&service.secrets.bind);
+    service.say(Kind::EstablishIntro, &payload).await;
+    assert_eq!(service.hear().await, Some((Kind::IntroEstablished, vec![])));
+    // What its link takes, what the circuit's end holds, what waits; the rate of a point allows more.
+    let held = (128 * 1024 + CIRCUIT_OUT_HIGH_WATER_BYTES) / (3 * CELL_LEN) + INTRODUCTIONS_QUEUED_MAX;
+    let (_, message) = ServiceClient::start(&mut rng(5), entry(&keys), b"").unwrap();
+    let mut passed = 0;
+    loop {
+        let mut client = Bare::new(&world.client, relay).await;
+        client.say(Kind::Introduce1, &message).await;
+        match client.hear().await.unwrap() {
+            (Kind::IntroduceAck, status) if status == [0] => passed += 1,
+            (Kind::IntroduceAck, status) => break assert_eq!(status, [2]),
+            other => panic!("{other:?}"),
+        }
+        assert!(passed < INTRODUCTION_BURST);
+    }
+    assert!(
+        passed as usize >= INTRODUCTIONS_QUEUED_MAX && passed as usize <= held + 3,
+        "{passed} of {held}"
+    );
+    // What was passed on comes once the service takes it.
+    for _ in 0..3 * passed {
+        assert_eq!(service.hear().await.unwrap().0, Kind::Introduce2);
+    }
 }

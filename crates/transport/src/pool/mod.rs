@@ -317,6 +317,12 @@ impl<T: Transport> Inner<T> {
     }
 
     async fn dial(self: Arc<Self>, key: Key, address: SocketAddr) {
+        // Dropped by a panic too: a dial that never ended would hold up everybody who wants this peer.
+        let mut ending = Dialling {
+            pool: &self,
+            key,
+            outcome: Err(TransportError::Internal("dial")),
+        };
         let dialled = match timeout(self.config.dial_deadline, self.transport.dial(key.0, address, key.1)).await {
             Ok(dialled) => dialled,
             Err(_) => Err(TransportError::Unreachable),
@@ -325,6 +331,7 @@ impl<T: Transport> Inner<T> {
             let mut state = self.lock();
             if state.closed {
                 drop(state);
+                ending.outcome = Err(CLOSED);
                 return if let Ok(link) = dialled {
                     link.close()
                 };
@@ -356,7 +363,21 @@ impl<T: Transport> Inner<T> {
             }
             Err(error) => self.tell(key, false, LinkState::Down(DownReason::Dial(error.clone()))),
         }
-        self.lock().table.end_dial(&key, dialled);
+        ending.outcome = dialled;
+    }
+}
+
+/// Tells those who wait what a dial came to, once it is dropped.
+struct Dialling<'a, T: Transport> {
+    pool: &'a Inner<T>,
+    key: Key,
+    outcome: Result<T::Link, TransportError>,
+}
+
+impl<T: Transport> Drop for Dialling<'_, T> {
+    fn drop(&mut self) {
+        let outcome = std::mem::replace(&mut self.outcome, Err(CLOSED));
+        self.pool.lock().table.end_dial(&self.key, outcome);
     }
 }
 

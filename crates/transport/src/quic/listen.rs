@@ -17,6 +17,7 @@ use super::{
     auth,
     link::{Established, QuicLink},
     settings::{End, link_window, transport},
+    size::Size,
     streams::{self, Shared, TEARDOWN},
     tls,
 };
@@ -69,7 +70,7 @@ pub(crate) fn server_config(identity: &Arc<IdentityKey>, limits: &LinkLimits) ->
     // A token for later would tie a client's connections to each other.
     tokens.sent(0);
     config
-        .transport_config(transport(End::ClientAccept, limits))
+        .transport_config(transport(End::ClientAccept(Size::Least), limits))
         .validation_token_config(tokens)
         .migration(true)
         .max_incoming(limits.pending_links)
@@ -84,7 +85,8 @@ pub(crate) struct Listener {
     admission: Arc<dyn Admission>,
     known: KnownRelays,
     limits: LinkLimits,
-    padded: Arc<ServerConfig>,
+    /// By the size of their packets.
+    padded: [(Size, Arc<ServerConfig>); Size::ALL.len()],
     plain: Arc<ServerConfig>,
     pending: Arc<Semaphore>,
     links: Arc<Semaphore>,
@@ -103,13 +105,18 @@ impl Listener {
     ) -> (Arc<Self>, mpsc::Receiver<QuicLink>) {
         let mut plain = config.clone();
         plain.transport_config(transport(End::NodeAccept, &limits));
+        let padded = Size::ALL.map(|size| {
+            let mut config = config.clone();
+            config.transport_config(transport(End::ClientAccept(size), &limits));
+            (size, Arc::new(config))
+        });
         let (ready, links) = mpsc::channel(LINK_QUEUE);
         let listener = Self {
             endpoint,
             identity,
             admission,
             known,
-            padded: Arc::new(config),
+            padded,
             plain: Arc::new(plain),
             pending: Arc::new(Semaphore::new(limits.pending_links)),
             links: Arc::new(Semaphore::new(limits.inbound_links)),
@@ -143,7 +150,9 @@ impl Listener {
             return incoming.refuse();
         };
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).contains(&remote.ip());
-        let config = Arc::clone(if known { &self.plain } else { &self.padded });
+        let size = Size::of(&incoming.orig_dst_cid());
+        let padded = self.padded.iter().find(|(of, _)| *of == size).filter(|_| !known);
+        let config = Arc::clone(padded.map_or(&self.plain, |(_, config)| config));
         let listener = Arc::clone(self);
         tokio::spawn(async move {
             if let Some(link) = listener.establish(incoming, config, place).await {

@@ -1,15 +1,18 @@
 //! The QUIC transport: quinn with raw public keys and a hybrid key exchange.
 
 mod auth;
+mod caught;
 mod convert;
 mod incoming;
 mod kx;
 mod link;
 mod listen;
 mod settings;
+mod size;
 mod socket;
 mod streams;
 mod tls;
+mod udp;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +24,7 @@ use std::{
 };
 
 use anonnet_crypto::keys::{IdentityKey, NodeId};
-use quinn::{ClientConfig, Endpoint, NoneTokenStore};
+use quinn::{ClientConfig, Connection, Endpoint, NoneTokenStore};
 use rustls::crypto::CryptoProvider;
 use tokio::{
     sync::{Mutex, mpsc},
@@ -32,6 +35,7 @@ use self::{
     link::Established,
     listen::{KnownRelays, Listener},
     settings::{End, transport},
+    size::{Paths, Size},
     streams::{Shared, TEARDOWN},
 };
 pub use self::{
@@ -41,7 +45,7 @@ pub use self::{
 };
 use crate::{
     error::TransportError,
-    limits::LinkLimits,
+    limits::{LinkLimits, SIZE_DEADLINE},
     traits::{DialRole, Transport},
 };
 
@@ -103,6 +107,7 @@ struct Inner {
     limits: LinkLimits,
     provider: Arc<CryptoProvider>,
     known: KnownRelays,
+    paths: Paths,
     endpoints: StdMutex<Endpoints>,
     inbound: Option<Mutex<mpsc::Receiver<QuicLink>>>,
 }
@@ -159,6 +164,7 @@ impl QuicTransport {
             limits,
             provider: tls::provider(),
             known,
+            paths: Paths::default(),
             endpoints,
             inbound,
         })))
@@ -190,6 +196,60 @@ impl QuicTransport {
         let endpoint = socket::endpoint((any, 0).into(), None, None)?;
         *slot = Some(endpoint.clone());
         Ok(endpoint)
+    }
+}
+
+impl QuicTransport {
+    /// One handshake.
+    async fn connect(
+        &self,
+        node_id: NodeId,
+        address: SocketAddr,
+        end: End,
+        size: Option<Size>,
+        deadline: Instant,
+    ) -> Result<Connection, TransportError> {
+        let (tls, refused) = tls::client(node_id, Arc::clone(&self.0.provider))?;
+        let mut config = ClientConfig::new(Arc::new(tls));
+        config
+            .transport_config(transport(end, &self.0.limits))
+            .token_store(Arc::new(NoneTokenStore))
+            .version(1);
+        if let Some(size) = size {
+            let first_id = size.first_id()?;
+            config.initial_dst_cid_provider(Arc::new(move || first_id));
+        }
+        let connecting = self
+            .endpoint(address)?
+            .connect_with(config, address, tls::SERVER_NAME)
+            .map_err(|error| convert::connect_error(&error))?;
+        match timeout_at(deadline, connecting).await {
+            Err(_) => Err(TransportError::Unreachable),
+            Ok(Err(error)) => Err(convert::dial_error(&error, refused.load(Ordering::Acquire))),
+            Ok(Ok(connection)) => Ok(connection),
+        }
+    }
+
+    /// A client's link with the largest size that its path carries. Whatever is refused, is refused in every size.
+    async fn connect_sized(&self, node_id: NodeId, address: SocketAddr, deadline: Instant) -> Result<Connection, TransportError> {
+        let sizes = self.0.paths.sizes(address);
+        for (tried, size) in sizes.iter().enumerate() {
+            let last = tried + 1 == sizes.len();
+            let until = if last {
+                deadline
+            } else {
+                deadline.min(Instant::now() + SIZE_DEADLINE)
+            };
+            match self.connect(node_id, address, End::ClientDial(*size), Some(*size), until).await {
+                Err(TransportError::Unreachable) if !last && Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+                Ok(connection) => {
+                    self.0.paths.came_up(*size, tried + 1);
+                    return Ok(connection);
+                }
+            }
+        }
+        Err(TransportError::Unreachable)
     }
 }
 
@@ -227,26 +287,15 @@ impl Transport for QuicTransport {
         if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
             return Err(TransportError::Address);
         }
-        let (end, identity) = match (role, &self.0.identity) {
-            (DialRole::Client, _) => (End::ClientDial, None),
-            (DialRole::Node, Some(identity)) => (End::NodeDial, Some(identity)),
+        let identity = match (role, &self.0.identity) {
+            (DialRole::Client, _) => None,
+            (DialRole::Node, Some(identity)) => Some(identity),
             (DialRole::Node, None) => return Err(TransportError::NodeOnly),
         };
         let deadline = Instant::now() + self.0.limits.dial_deadline;
-        let (tls, refused) = tls::client(node_id, Arc::clone(&self.0.provider))?;
-        let mut config = ClientConfig::new(Arc::new(tls));
-        config
-            .transport_config(transport(end, &self.0.limits))
-            .token_store(Arc::new(NoneTokenStore))
-            .version(1);
-        let connecting = self
-            .endpoint(address)?
-            .connect_with(config, address, tls::SERVER_NAME)
-            .map_err(|error| convert::connect_error(&error))?;
-        let connection = match timeout_at(deadline, connecting).await {
-            Err(_) => return Err(TransportError::Unreachable),
-            Ok(Err(error)) => return Err(convert::dial_error(&error, refused.load(Ordering::Acquire))),
-            Ok(Ok(connection)) => connection,
+        let connection = match role {
+            DialRole::Node => self.connect(node_id, address, End::NodeDial, None, deadline).await?,
+            DialRole::Client => self.connect_sized(node_id, address, deadline).await?,
         };
         let control = match identity {
             None => None,

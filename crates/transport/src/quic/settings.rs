@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion::CubicConfig};
 
+use super::size::Size;
 use crate::{
     limits::{
         CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, FIRST_STREAMS, IDLE_TIMEOUT, KEEP_ALIVE, KEEP_ALIVE_JITTER,
@@ -12,8 +13,12 @@ use crate::{
     random,
 };
 
-/// Packets a peer may receive before it must acknowledge: acknowledgements are as large as data where packets are padded.
+/// Packets a peer may receive before it must acknowledge.
 const ACK_THRESHOLD: u32 = 20;
+
+/// As [`ACK_THRESHOLD`] between a client and its guard: there an acknowledgement alone is a whole packet, which quinn reads to its end byte by
+/// byte. A start waits [`ACK_DELAY`] once.
+const CLIENT_ACK_THRESHOLD: u32 = 40;
 
 /// The longest an acknowledgement may wait for that many packets.
 const ACK_DELAY: Duration = Duration::from_millis(5);
@@ -34,9 +39,9 @@ const BLACK_HOLE_COOLDOWN: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
     /// A client's end of a link to its guard.
-    ClientDial,
+    ClientDial(Size),
     /// The listener's end of a link whose source is not a known relay.
-    ClientAccept,
+    ClientAccept(Size),
     /// The dialling node's end.
     NodeDial,
     /// The listener's end of a link from a known relay.
@@ -59,11 +64,11 @@ pub(crate) fn send_window(rtt: Duration, most: u64) -> u64 {
 pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     let circuits = match end {
-        End::ClientDial | End::ClientAccept | End::NodeAccept => limits.client_circuits,
+        End::ClientDial(_) | End::ClientAccept(_) | End::NodeAccept => limits.client_circuits,
         End::NodeDial => limits.node_circuits,
     };
     // It grows with use; a client serves nothing.
-    let streams = if end == End::ClientDial {
+    let streams = if matches!(end, End::ClientDial(_)) {
         0
     } else {
         FIRST_STREAMS.min(streams_for(circuits))
@@ -80,7 +85,7 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
         .allow_spin(false)
         .enable_segmentation_offload(true)
         .max_idle_timeout(Some(idle_timeout(limits)));
-    if matches!(end, End::ClientDial | End::NodeDial) {
+    if matches!(end, End::ClientDial(_) | End::NodeDial) {
         let least = limits.keep_alive.saturating_sub(KEEP_ALIVE_JITTER.min(limits.keep_alive / 2));
         let spread = (KEEP_ALIVE_JITTER * 2).min(limits.keep_alive);
         config.keep_alive_interval(Some(random::jitter(least, spread)));
@@ -89,14 +94,19 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
     congestion.initial_window(FIRST_WINDOW);
     config.congestion_controller_factory(Arc::new(congestion));
     let mut acks = AckFrequencyConfig::default();
-    acks.ack_eliciting_threshold(ACK_THRESHOLD.into()).max_ack_delay(Some(ACK_DELAY));
+    let threshold = match end {
+        End::ClientDial(_) | End::ClientAccept(_) => CLIENT_ACK_THRESHOLD,
+        End::NodeDial | End::NodeAccept => ACK_THRESHOLD,
+    };
+    acks.ack_eliciting_threshold(threshold.into()).max_ack_delay(Some(ACK_DELAY));
     config.ack_frequency_config(Some(acks));
     match end {
-        End::ClientDial | End::ClientAccept => {
+        End::ClientDial(size) | End::ClientAccept(size) => {
+            // Set, not found: what quinn sends to find out about losses is padded to the least size only.
             config
                 .send_window(CLIENT_SEND_WINDOW)
-                .initial_mtu(CLIENT_UDP_PAYLOAD)
-                .min_mtu(CLIENT_UDP_PAYLOAD)
+                .initial_mtu(size.bytes())
+                .min_mtu(size.bytes())
                 .mtu_discovery_config(None)
                 .pad_to_mtu(true);
         }
@@ -123,7 +133,7 @@ const _: () = assert!(KEEP_ALIVE.as_millis() + KEEP_ALIVE_JITTER.as_millis() < I
 
 #[cfg(test)]
 mod tests {
-    use super::{End, link_window, send_window, transport};
+    use super::{End, Size, link_window, send_window, transport};
     use crate::limits::{LEAST_SEND_WINDOW, LINK_RATE, LinkLimits, MAX_CLIENT_CIRCUITS, NODE_SEND_WINDOW, STREAM_WINDOW, streams_for};
     use std::time::Duration;
 
@@ -146,21 +156,37 @@ mod tests {
     fn the_options_are_those_of_the_protocol() {
         let limits = LinkLimits::default();
         let text = |end| format!("{:?}", transport(end, &limits));
-        for end in [End::ClientDial, End::ClientAccept, End::NodeDial, End::NodeAccept] {
+        let sized = Size::ALL
+            .into_iter()
+            .flat_map(|size| [End::ClientDial(size), End::ClientAccept(size)]);
+        for end in sized.chain([End::NodeDial, End::NodeAccept]) {
             let text = text(end);
             assert!(text.contains("max_concurrent_uni_streams: 0,"), "{text}");
             assert!(text.contains("allow_spin: false"));
             assert!(text.contains("stream_receive_window: 131072"));
             assert!(text.contains("datagram_receive_buffer_size: None"));
-            assert!(text.contains("ack_eliciting_threshold: 20"));
-            let padded = matches!(end, End::ClientDial | End::ClientAccept);
+            let padded = matches!(end, End::ClientDial(_) | End::ClientAccept(_));
+            if let End::ClientDial(size) | End::ClientAccept(size) = end {
+                let bytes = size.bytes();
+                assert!(
+                    text.contains(&format!(
+                        "initial_mtu: {bytes}, min_mtu: {bytes}, mtu_discovery_config: None, pad_to_mtu: true"
+                    )),
+                    "{text}"
+                );
+            }
             assert_eq!(text.contains("pad_to_mtu: true"), padded);
             assert_eq!(text.contains("mtu_discovery_config: None"), padded);
-            let dials = matches!(end, End::ClientDial | End::NodeDial);
+            assert!(text.contains(if padded {
+                "ack_eliciting_threshold: 40"
+            } else {
+                "ack_eliciting_threshold: 20"
+            }));
+            let dials = matches!(end, End::ClientDial(_) | End::NodeDial);
             assert_eq!(text.contains("keep_alive_interval: None"), !dials);
         }
-        assert!(text(End::ClientDial).contains("max_concurrent_bidi_streams: 0,"));
-        for end in [End::ClientAccept, End::NodeAccept, End::NodeDial] {
+        assert!(text(End::ClientDial(Size::Least)).contains("max_concurrent_bidi_streams: 0,"));
+        for end in [End::ClientAccept(Size::Jumbo), End::NodeAccept, End::NodeDial] {
             assert!(text(end).contains("max_concurrent_bidi_streams: 64,"));
         }
     }

@@ -9,7 +9,7 @@ use quinn::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::settings::NODE_UDP_PAYLOAD_MOST;
+use super::{settings::NODE_UDP_PAYLOAD_MOST, udp::Udp};
 use crate::{error::TransportError, limits::SOCKET_BUFFER, random};
 
 /// Bytes of a connection id.
@@ -94,5 +94,6 @@ pub(crate) fn endpoint(
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.bind(&address.into()).map_err(failed)?;
-    Endpoint::new(options(identity)?, server, socket.into(), Arc::new(TokioRuntime)).map_err(failed)
+    let socket = Arc::new(Udp::new(socket.into()).map_err(failed)?);
+    Endpoint::new_with_abstract_socket(options(identity)?, server, socket, Arc::new(TokioRuntime)).map_err(failed)
 }

@@ -23,7 +23,10 @@ use rustls::{
     version::TLS13,
 };
 
-use super::kx::X25519_MLKEM768;
+use super::{
+    caught::{Caught, caught},
+    kx::X25519_MLKEM768,
+};
 use crate::{error::TransportError, limits::ALPN};
 
 /// What every dialler asks for. It is not sent (SNI is off), and the same for all, so that it tells nothing.
@@ -31,6 +34,8 @@ pub(crate) const SERVER_NAME: &str = "anonnet";
 
 /// DER of an Ed25519 SubjectPublicKeyInfo, up to the 32 bytes of the key.
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+static KEY_EXCHANGE: Caught = Caught(X25519_MLKEM768);
 
 /// ring's AES-GCM with our one key exchange, and nothing else of it: what the provider does not name, the linker leaves out. (Initial packets
 /// are always AES-128; with every node preferring AES-256 the third suite of TLS 1.3 would never be chosen.)
@@ -40,7 +45,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
             ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
             ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
         ],
-        kx_groups: vec![X25519_MLKEM768],
+        kx_groups: vec![&KEY_EXCHANGE],
         signature_verification_algorithms: WebPkiSupportedAlgorithms { all: &[], mapping: &[] },
         secure_random: &SystemRandom,
         key_provider: &NoKeyFiles,
@@ -173,7 +178,7 @@ impl SigningKey for NodeKey {
 
 impl Signer for NodeKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(self.identity.sign(message).to_vec())
+        caught(|| Ok(self.identity.sign(message).to_vec()))
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -204,11 +209,11 @@ impl ServerCertVerifier for OneNode {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match key_of(end_entity) {
+        caught(|| match key_of(end_entity) {
             Some(key) if intermediates.is_empty() && key.node_id() == self.node_id => Ok(ServerCertVerified::assertion()),
             Some(_) => Err(self.refuse(CertificateError::ApplicationVerificationFailure)),
             None => Err(self.refuse(CertificateError::BadEncoding)),
-        }
+        })
     }
 
     fn verify_tls12_signature(
@@ -226,13 +231,14 @@ impl ServerCertVerifier for OneNode {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let valid = dss.scheme == SignatureScheme::ED25519
-            && match (key_of(cert), <&[u8; 64]>::try_from(dss.signature())) {
+        let valid = caught(|| {
+            Ok(match (key_of(cert), <&[u8; 64]>::try_from(dss.signature())) {
                 // The key is looked at again: that it is the right one must not hang on the order in which rustls calls.
                 (Some(key), Ok(signature)) => key.node_id() == self.node_id && key.verify(message, signature).is_ok(),
                 _ => false,
-            };
-        if valid {
+            })
+        });
+        if dss.scheme == SignatureScheme::ED25519 && valid? {
             Ok(HandshakeSignatureValid::assertion())
         } else {
             Err(self.refuse(CertificateError::BadSignature))

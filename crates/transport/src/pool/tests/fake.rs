@@ -3,7 +3,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -161,6 +161,7 @@ struct Script {
     dials: AtomicUsize,
     takes: Mutex<Duration>,
     fails: Mutex<Option<TransportError>>,
+    panics: AtomicBool,
     made: Mutex<Vec<FakeLink>>,
 }
 
@@ -175,6 +176,11 @@ impl FakeTransport {
 
     pub(super) fn fail(&self, error: Option<TransportError>) {
         *self.0.fails.lock().unwrap() = error;
+    }
+
+    /// The next dial panics.
+    pub(super) fn panic_once(&self) {
+        self.0.panics.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn made(&self) -> Vec<FakeLink> {
@@ -195,6 +201,7 @@ impl Transport for FakeTransport {
         if !takes.is_zero() {
             sleep(takes).await;
         }
+        assert!(!self.0.panics.swap(false, Ordering::Relaxed), "planted");
         if let Some(error) = self.0.fails.lock().unwrap().clone() {
             return Err(error);
         }

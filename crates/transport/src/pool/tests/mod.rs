@@ -55,6 +55,16 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dial_that_panics_fails_and_the_next_one_is_made() {
+    let setup = setup(|_| {});
+    setup.transport.panic_once();
+    assert_eq!(setup.get(LOW).await.unwrap_err(), TransportError::Internal("dial"));
+    assert!(setup.pool.is_empty());
+    setup.get(LOW).await.unwrap();
+    assert_eq!(setup.transport.dials(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn concurrent_dials_are_one_and_the_link_is_reused() {
     let setup = setup(|_| {});
     setup.transport.dial_takes(Duration::from_millis(100));

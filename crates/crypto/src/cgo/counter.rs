@@ -1,0 +1,251 @@
+//! AES-128 in counter mode over a cell, four blocks a vector, for processors with AVX-512 and VAES.
+//!
+//! The `aes` crate has the same instructions for 64 blocks at once and takes what is left block by block: four of the 68 blocks of a body
+//! and the five of the next keys, which cost as much as the other 64. It also wants its counters in memory. Here counters are made in
+//! registers, every block is part of a vector, and the key stream goes straight onto the body.
+//!
+//! No `unsafe` here: the intrinsics are safe in functions that have the features, and `multiversion` enters them only where the processor
+//! has them. Checked against the `aes` crate by the tests.
+
+use core::arch::x86_64::{
+    __m128i, __m512i, _mm_aeskeygenassist_si128, _mm_shuffle_epi32, _mm_slli_si128, _mm_xor_si128, _mm512_add_epi64, _mm512_aesenc_epi128,
+    _mm512_aesenclast_epi128, _mm512_set_epi64, _mm512_xor_si512,
+};
+use multiversion::multiversion;
+use multiversion::target::match_target;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::prf::{SEED_LEN, xor_onto};
+use super::wide::{block, load, spread, store, words};
+
+/// Bytes of a vector.
+const LANE: usize = 64;
+/// Vectors that are worked on together, so that none waits for a round of its own.
+const GROUP: usize = 4;
+/// A counter is the last byte of its block: so much in the upper word is one.
+const ONE: u64 = 1 << 56;
+/// From one vector to the next.
+const FOUR: i64 = 4 << 56;
+
+/// The round keys.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(super) struct CounterKey([[u64; 2]; 11]);
+
+/// The round keys of `key`.
+#[multiversion(targets("x86_64+sse4.1+aes+avx2+pclmulqdq+avx512f+avx512bw+vaes+vpclmulqdq"))]
+pub(super) fn expand(key: &[u8; 16]) -> CounterKey {
+    match_target! {
+        "x86_64+sse4.1+aes+avx2+pclmulqdq+avx512f+avx512bw+vaes+vpclmulqdq" => round_keys(key),
+        _ => plain::expand(key),
+    }
+}
+
+/// XOR the key stream from block `first` onto `body`, and from block `next_first` onto `next`.
+#[multiversion(targets("x86_64+sse4.1+aes+avx2+pclmulqdq+avx512f+avx512bw+vaes+vpclmulqdq"))]
+pub(super) fn apply(key: &CounterKey, iv: &[u8; 16], body: &mut [u8], next_first: u8, next: Option<&mut [u8; SEED_LEN]>) {
+    match_target! {
+        "x86_64+sse4.1+aes+avx2+pclmulqdq+avx512f+avx512bw+vaes+vpclmulqdq" => stream(key, iv, body, next_first, next),
+        _ => plain::apply(key, iv, body, next_first, next),
+    }
+}
+
+/// The same for processors without the features. Nobody calls these, see `wide::available`; but an arm that is compiled should be right.
+mod plain {
+    use super::{CounterKey, SEED_LEN};
+    use crate::cgo::prf::{encrypt_block, xor_onto};
+    use aes::Aes128Enc;
+    use aes::cipher::KeyInit;
+    use aes::cipher::array::Array;
+
+    /// The key itself is all that the others need.
+    pub(super) fn expand(key: &[u8; 16]) -> CounterKey {
+        let value = u128::from_le_bytes(*key);
+        let mut keys = [[0; 2]; 11];
+        keys[0] = [value as u64, (value >> 64) as u64];
+        CounterKey(keys)
+    }
+
+    pub(super) fn apply(key: &CounterKey, iv: &[u8; 16], body: &mut [u8], next_first: u8, next: Option<&mut [u8; SEED_LEN]>) {
+        let [low, high] = key.0[0];
+        let cipher = Aes128Enc::new(&Array(((u128::from(high) << 64) | u128::from(low)).to_le_bytes()));
+        let pieces = (0..).zip(body.chunks_mut(16));
+        let after = next
+            .into_iter()
+            .flat_map(|next| (u128::from(next_first)..).zip(next.chunks_mut(16)));
+        for (count, piece) in pieces.chain(after) {
+            xor_onto(piece, &encrypt_block(&cipher, (u128::from_be_bytes(*iv) | count).to_be_bytes()));
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
+fn next_key<const CONSTANT: i32>(key: __m128i) -> __m128i {
+    let word = _mm_shuffle_epi32::<0xff>(_mm_aeskeygenassist_si128::<CONSTANT>(key));
+    let key = _mm_xor_si128(key, _mm_slli_si128::<4>(key));
+    _mm_xor_si128(_mm_xor_si128(key, _mm_slli_si128::<8>(key)), word)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
+fn round_keys(key: &[u8; 16]) -> CounterKey {
+    let k0 = block(key);
+    let k1 = next_key::<0x01>(k0);
+    let k2 = next_key::<0x02>(k1);
+    let k3 = next_key::<0x04>(k2);
+    let k4 = next_key::<0x08>(k3);
+    let k5 = next_key::<0x10>(k4);
+    let k6 = next_key::<0x20>(k5);
+    let k7 = next_key::<0x40>(k6);
+    let k8 = next_key::<0x80>(k7);
+    let k9 = next_key::<0x1b>(k8);
+    let k10 = next_key::<0x36>(k9);
+    CounterKey([
+        words(k0),
+        words(k1),
+        words(k2),
+        words(k3),
+        words(k4),
+        words(k5),
+        words(k6),
+        words(k7),
+        words(k8),
+        words(k9),
+        words(k10),
+    ])
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
+fn in_all_lanes(word: &[u64; 2]) -> __m512i {
+    let [low, high] = word.map(u64::cast_signed);
+    _mm512_set_epi64(high, low, high, low, high, low, high, low)
+}
+
+/// Counters `at`, `at + 1`, `at + 2`, `at + 3`, to be added to the initial one in all lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
+fn counters(at: u8) -> __m512i {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|step| (u64::from(at) + step).wrapping_mul(ONE).cast_signed());
+    _mm512_set_epi64(d, 0, c, 0, b, 0, a, 0)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
+fn encrypt<const COUNT: usize>(keys: &[__m512i; 11], mut blocks: [__m512i; COUNT]) -> [__m512i; COUNT] {
+    let [first, middle @ .., last] = keys;
+    for block in &mut blocks {
+        *block = _mm512_xor_si512(*block, *first);
+    }
+    for key in middle {
+        for block in &mut blocks {
+            *block = _mm512_aesenc_epi128(*block, *key);
+        }
+    }
+    for block in &mut blocks {
+        *block = _mm512_aesenclast_epi128(*block, *last);
+    }
+    blocks
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
+fn xor_lane(lane: &mut [u8; LANE], with: __m512i) {
+    let mixed = store(_mm512_xor_si512(load(lane), with));
+    for (to, word) in lane.as_chunks_mut::<8>().0.iter_mut().zip(mixed) {
+        *to = word.to_le_bytes();
+    }
+}
+
+/// The key stream as bytes, for what is no whole vector.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
+fn bytes(stream: __m512i) -> [u8; LANE] {
+    let mut out = [0; LANE];
+    xor_lane(&mut out, stream);
+    out
+}
+
+#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
+fn stream(key: &CounterKey, iv: &[u8; 16], body: &mut [u8], next_first: u8, next: Option<&mut [u8; SEED_LEN]>) {
+    let keys = [
+        in_all_lanes(&key.0[0]),
+        in_all_lanes(&key.0[1]),
+        in_all_lanes(&key.0[2]),
+        in_all_lanes(&key.0[3]),
+        in_all_lanes(&key.0[4]),
+        in_all_lanes(&key.0[5]),
+        in_all_lanes(&key.0[6]),
+        in_all_lanes(&key.0[7]),
+        in_all_lanes(&key.0[8]),
+        in_all_lanes(&key.0[9]),
+        in_all_lanes(&key.0[10]),
+    ];
+    let start = spread(iv);
+    let step = _mm512_set_epi64(FOUR, 0, FOUR, 0, FOUR, 0, FOUR, 0);
+    if let Some(next) = next {
+        let counter = _mm512_add_epi64(start, counters(next_first));
+        let [first, second] = encrypt(&keys, [counter, _mm512_add_epi64(counter, step)]);
+        // 64 bytes and 16.
+        let (head, tail) = next.split_at_mut(LANE);
+        xor_onto(head, &bytes(first));
+        xor_onto(tail, &bytes(second));
+    }
+    let mut counter = _mm512_add_epi64(start, counters(0));
+    let (lanes, rest) = body.as_chunks_mut::<LANE>();
+    let (groups, singles) = lanes.as_chunks_mut::<GROUP>();
+    for group in groups {
+        let second = _mm512_add_epi64(counter, step);
+        let third = _mm512_add_epi64(second, step);
+        let fourth = _mm512_add_epi64(third, step);
+        for (lane, stream) in group.iter_mut().zip(encrypt(&keys, [counter, second, third, fourth])) {
+            xor_lane(lane, stream);
+        }
+        counter = _mm512_add_epi64(fourth, step);
+    }
+    for lane in singles {
+        let [stream] = encrypt(&keys, [counter]);
+        xor_lane(lane, stream);
+        counter = _mm512_add_epi64(counter, step);
+    }
+    if !rest.is_empty() {
+        let [stream] = encrypt(&keys, [counter]);
+        xor_onto(rest, &bytes(stream));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wide;
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Every length of a body, and every place where the next keys may begin, in what the processor does and in plain code.
+        #[test]
+        fn it_is_counter_mode(key in any::<[u8; 16]>(), mut iv in any::<[u8; 16]>(), body in prop::collection::vec(any::<u8>(), 0..1200), with_next in any::<bool>()) {
+            iv[15] &= 0x80;
+            let first = body.len().div_ceil(16) as u8;
+            let (mut expected, mut expected_next) = (body.clone(), [0x5a; SEED_LEN]);
+            plain::apply(&plain::expand(&key), &iv, &mut expected, first, with_next.then_some(&mut expected_next));
+            let (mut out, mut next) = (body, [0x5a; SEED_LEN]);
+            apply(&expand(&key), &iv, &mut out, first, with_next.then_some(&mut next));
+            prop_assert_eq!(out, expected);
+            prop_assert_eq!(next, expected_next);
+        }
+    }
+
+    #[test]
+    fn round_keys_are_those_of_the_standard() {
+        // FIPS 197, appendix A.1.
+        let key = [
+            0x2b, 0x7e, 0x15, 0x16, 0x28, 0xae, 0xd2, 0xa6, 0xab, 0xf7, 0x15, 0x88, 0x09, 0xcf, 0x4f, 0x3c,
+        ];
+        let last = [
+            0xd0, 0x14, 0xf9, 0xa8, 0xc9, 0xee, 0x25, 0x89, 0xe1, 0x3f, 0x0c, 0xc8, 0xb6, 0x63, 0x0c, 0xa6,
+        ];
+        if wide::available() {
+            let [low, high] = expand(&key).0[10];
+            assert_eq!(((u128::from(high) << 64) | u128::from(low)).to_le_bytes(), last);
+        }
+    }
+}
