@@ -3,22 +3,11 @@
  */
 
 import { newPool, type PoolAction, type PoolEvent, type PoolState, poolSummary, step } from '../churn/index.js'
-import type { Diagnostics } from '../diagnostics/index.js'
-import type { ListedRelay, RelayList, Rng } from '../directory/types.js'
+import type { ListedRelay, RelayList } from '../directory/types.js'
 import { type AnonNetError, errorFromCode, wrapError } from '../errors/index.js'
 import type { Engine, Stands } from '../native/index.js'
-import {
-  exitAccepts,
-  type GuardState,
-  guardFailed,
-  guardSucceeded,
-  guardSummary,
-  type Path,
-  type PathRules,
-  refreshGuards,
-  selectPath,
-  type Target
-} from '../routing/index.js'
+import { exitAccepts, type Path, type PathRules, selectPath, type Target } from '../routing/index.js'
+import { type GuardParts, Guards } from './guards.js'
 import { encodeRequest } from './rpc.js'
 
 /** How often the pool's count of streams is set right by the native side's. */
@@ -52,14 +41,9 @@ export interface CircuitRequest {
   on?: number
 }
 
-export interface CircuitDriverParts {
+export interface CircuitDriverParts extends GuardParts {
   engine: Engine
-  diagnostics: Diagnostics
   rules: PathRules
-  guards: GuardState
-  rng: Rng
-  /** Called when the guards that are kept on disk changed. */
-  onGuards: (guards: GuardState) => void
   /** Called whenever a circuit became ready. */
   onReady: () => void
   /** Called when somebody asks while this sleeps: it is to be woken. */
@@ -73,15 +57,17 @@ interface Waiting {
 
 /** The circuits of one client. */
 export class CircuitDriver {
+  /** Of all paths, those that are chosen elsewhere too. */
+  readonly guards: Guards
   readonly #parts: CircuitDriverParts
   readonly #requests = new Map<number, Waiting>()
-  readonly #paths = new Map<number, Path>()
+  readonly #paths = new Map<number, readonly ListedRelay[]>()
+  readonly #watchers = new Set<() => void>()
   readonly #building = new Map<number, { path: Path; startedMs: number; kind: 'exit' | 'dir' }>()
   readonly #queue: PoolEvent[] = []
   #relays: ReadonlyMap<string, ListedRelay> = new Map()
   #pool: PoolState = newPool()
   #list: RelayList | undefined
-  #guards: GuardState
   /** Circuits for which answers stand below, with the time until which they were to. */
   readonly #standing = new Map<number, number>()
   #nextRequest = 1
@@ -94,16 +80,37 @@ export class CircuitDriver {
 
   constructor(parts: CircuitDriverParts) {
     this.#parts = parts
-    this.#guards = parts.guards
+    this.guards = new Guards(parts)
     this.#counting = this.#startCounting()
   }
 
   /** The path of a circuit, the guard first. */
-  path(circuit: number): Path | undefined {
+  path(circuit: number): readonly ListedRelay[] | undefined {
     return this.#paths.get(circuit)
   }
 
-  /** Why the last circuit that failed did. */
+  /** The relay list to build from; undefined while there is none, or this sleeps. */
+  get list(): RelayList | undefined {
+    return this.#asleep || this.#closed ? undefined : this.#list
+  }
+
+  /** Takes note of a circuit that was built elsewhere. */
+  adopt(circuit: number, path: readonly ListedRelay[]): void {
+    this.#paths.set(circuit, path)
+  }
+
+  /** Wakes the client if it sleeps. */
+  demand(): void {
+    if (this.#asleep) this.#parts.onDemand()
+  }
+
+  /** Calls `watcher` whenever `list` may have changed; returns what ends that. */
+  watch(watcher: () => void): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
+  }
+
+  /** Why the last that failed did. */
   get lastError(): AnonNetError | undefined {
     return this.#lastError
   }
@@ -120,8 +127,9 @@ export class CircuitDriver {
     if (this.#standing.size > 0) this.#parts.engine.withdraw()
     this.#standing.clear()
     this.#relays = new Map(list?.relays.map((relay) => [relay.nodeId, relay]))
-    if (list !== undefined) this.#setGuards(refreshGuards(this.#guards, list, this.#parts.rng, Date.now()))
+    if (list !== undefined) this.guards.refresh(list)
     this.#dispatch({ type: 'list', usable: list !== undefined })
+    for (const watcher of this.#watchers) watcher()
   }
 
   /** Asks for a circuit; returns the request's id. The handlers may be called before this returns. */
@@ -141,9 +149,7 @@ export class CircuitDriver {
   }
 
   /** Whether a request is still to be answered. */
-  waits(request: number): boolean {
-    return this.#requests.has(request)
-  }
+  waits = (request: number): boolean => this.#requests.has(request)
 
   /** The stream of a request is connected; the request is over. */
   connected(request: number): void {
@@ -194,6 +200,7 @@ export class CircuitDriver {
     this.#schedule(undefined)
     for (const id of circuits.keys()) this.#parts.engine.closeCircuit(id)
     for (const { handlers } of waiting) handlers.refuse(error)
+    for (const watcher of this.#watchers) watcher()
   }
 
   /** Takes requests again; builds with the next list that it is given. */
@@ -298,7 +305,7 @@ export class CircuitDriver {
         this.#probe(action.circuit, action.timeoutMs)
         return
       case 'guard':
-        this.#guard(action.nodeId, action.outcome, Date.now() - action.startedAgoMs)
+        this.guards.answered(action.nodeId, action.outcome, Date.now() - action.startedAgoMs)
         return
     }
   }
@@ -324,8 +331,8 @@ export class CircuitDriver {
 
   #build({ build, request, timeoutMs }: Extract<PoolAction, { type: 'build' }>): void {
     const { engine, diagnostics, rng, rules } = this.#parts
-    const result = selectPath(this.#list, this.#guards, request, rng, Date.now(), rules)
-    this.#setGuards(result.guards)
+    const result = selectPath(this.#list, this.guards.state, request, rng, Date.now(), rules)
+    this.guards.state = result.guards
     if (!result.ok) {
       this.#lastError = errorFromCode(result.code)
       diagnostics.emit('circuit:failed', { code: result.code })
@@ -374,25 +381,5 @@ export class CircuitDriver {
         () => answered(true),
         (error: unknown) => answered(!SILENT_CODES.has(wrapError(error).code) || read() > before)
       )
-  }
-
-  #guard(nodeId: string, outcome: 'succeeded' | 'failed', startedAtMs: number): void {
-    const nowMs = Date.now()
-    if (outcome === 'succeeded') this.#setGuards(guardSucceeded(this.#guards, nodeId, nowMs))
-    else this.#setGuards(guardFailed(this.#guards, nodeId, startedAtMs, this.#parts.rng, nowMs))
-  }
-
-  #setGuards(guards: GuardState): void {
-    const before = this.#guards
-    if (guards === before) return
-    this.#guards = guards
-    if (guards.sampled !== before.sampled) this.#parts.onGuards(guards)
-    const now = guardSummary(guards)
-    const was = guardSummary(before)
-    const { diagnostics } = this.#parts
-    if (now.sampled !== was.sampled || now.primary !== was.primary || now.reachable !== was.reachable) {
-      diagnostics.emit('guard', { sampled: now.sampled, primary: now.primary, reachable: now.reachable })
-    }
-    if (now.networkDown !== was.networkDown) diagnostics.emit('network', { state: now.networkDown ? 'down' : 'up' })
   }
 }

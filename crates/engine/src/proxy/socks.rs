@@ -15,7 +15,7 @@ const TEXT4_MAX_BYTES: usize = 255;
 /// What a user name of the extended form begins with (Tor proposal 351).
 const EXTENDED_MAGIC: &[u8] = b"<torS0X>";
 
-/// SOCKS reply codes (RFC 1928 section 6).
+/// SOCKS reply codes (RFC 1928 section 6), and those that Tor's clients know for hidden services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Reply {
@@ -28,24 +28,36 @@ pub enum Reply {
     TimedOut = 0x06,
     Command = 0x07,
     AddressType = 0x08,
+    ServiceNotFound = 0xf0,
+    ServiceInvalid = 0xf1,
+    IntroductionFailed = 0xf2,
+    RendezvousFailed = 0xf3,
+    ClientAuthMissing = 0xf4,
+    ClientAuthWrong = 0xf5,
+    ServiceAddress = 0xf6,
+    IntroductionTimedOut = 0xf7,
 }
 
 impl Reply {
     /// What a client is told for an error.
     pub fn from_kind(kind: ErrorKind) -> Self {
         match kind {
-            ErrorKind::ExitPolicy | ErrorKind::ClientAuth => Self::NotAllowed,
+            ErrorKind::ExitPolicy => Self::NotAllowed,
             ErrorKind::NoPath | ErrorKind::NotBootstrapped | ErrorKind::LinkUnreachable => Self::NetworkUnreachable,
-            ErrorKind::HostUnreachable
-            | ErrorKind::NameNotResolved
-            | ErrorKind::NotFound
-            | ErrorKind::IntroductionFailed
-            | ErrorKind::RendezvousFailed
-            | ErrorKind::ServiceNotFound => Self::HostUnreachable,
+            ErrorKind::HostUnreachable | ErrorKind::NameNotResolved | ErrorKind::NotFound => Self::HostUnreachable,
             ErrorKind::StreamRefused => Self::Refused,
             ErrorKind::Timeout => Self::TimedOut,
             ErrorKind::Unsupported => Self::Command,
             ErrorKind::InvalidAddress => Self::AddressType,
+            ErrorKind::ServiceNotFound => Self::ServiceNotFound,
+            // The only record that is fetched for a proxy client is a service's descriptor.
+            ErrorKind::RecordInvalid => Self::ServiceInvalid,
+            ErrorKind::IntroductionFailed => Self::IntroductionFailed,
+            ErrorKind::RendezvousFailed => Self::RendezvousFailed,
+            ErrorKind::ClientAuth => Self::ClientAuthMissing,
+            ErrorKind::ClientAuthWrong => Self::ClientAuthWrong,
+            ErrorKind::ServiceAddress => Self::ServiceAddress,
+            ErrorKind::IntroductionTimeout => Self::IntroductionTimedOut,
             _ => Self::General,
         }
     }
