@@ -20,7 +20,8 @@ function members(type: { prototype: object }): string[] {
   // Of streams, and of node kinds among themselves.
   const internal =
     /^(constructor|emit|_.*|begin|stop|hold|assertOpen|progress|baseStatus|bootstrapStatus|openControl|onCommonEvent|defaultDrainMs)$/
-  return [...new Set(names)].filter((name) => !internal.test(name))
+  const ofServices = /^(prepareServices|serviceCircuit|serviceFailed|openService|onServiceEvent|sleepServices|stopServices)$/
+  return [...new Set(names)].filter((name) => !internal.test(name) && !ofServices.test(name))
 }
 
 describe('docs/api.md', () => {
