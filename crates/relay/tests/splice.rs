@@ -100,7 +100,7 @@ impl Joined {
     }
 
     /// A cell of the client's, at the rendezvous point's door.
-    fn from_client(&mut self, content: &[u8; BODY_LEN]) -> Vec<u8> {
+    fn by_client(&mut self, content: &[u8; BODY_LEN]) -> Vec<u8> {
         let mut cell = Vec::new();
         append::<(), CellError>(&mut cell, Command::Relay, |tag, body| {
             *body = *content;
@@ -111,7 +111,7 @@ impl Joined {
         cell
     }
 
-    fn from_service(&mut self, content: &[u8; BODY_LEN]) -> Vec<u8> {
+    fn by_service(&mut self, content: &[u8; BODY_LEN]) -> Vec<u8> {
         let mut cell = Vec::new();
         append::<(), CellError>(&mut cell, Command::Relay, |tag, body| {
             *body = *content;
@@ -150,7 +150,7 @@ proptest! {
         for (number, start) in contents.iter().enumerate() {
             let mut content = [0; BODY_LEN];
             content[..32].copy_from_slice(start);
-            let mut cell = if away { joined.from_client(&content) } else { joined.from_service(&content) };
+            let mut cell = if away { joined.by_client(&content) } else { joined.by_service(&content) };
             if number == which {
                 cell[at] ^= 1 << bit;
                 garbled = true;
@@ -172,13 +172,13 @@ fn only_relay_cells_pass_and_none_is_for_the_rendezvous_point() {
         (Command::Created, RelayError::WrongCommand(Command::Created)),
     ] {
         let mut joined = Joined::new();
-        let mut cell = joined.from_client(&[1; BODY_LEN]);
+        let mut cell = joined.by_client(&[1; BODY_LEN]);
         cell[0] = command as u8;
         assert_eq!(joined.there.process(&mut cell), Err(error));
     }
     let mut joined = Joined::new();
     joined.client.forward.pop();
-    let mut cell = joined.from_client(&[1; BODY_LEN]);
+    let mut cell = joined.by_client(&[1; BODY_LEN]);
     assert_eq!(joined.there.process(&mut cell), Err(RelayError::Recognised));
     assert!(joined.back.process(&mut [0; CELL_LEN - 1]).is_err());
     assert!(joined.back.process(&mut [9; CELL_LEN]).is_err());
