@@ -46,7 +46,13 @@ export declare class NativeNode {
   /** Opens a SOCKS and HTTP proxy. `opOk.text`: its address, `opOk.number`: its number. */
   listenProxy(op: number, at: string): void
   closeProxy(listener: number): boolean
-  attach(request: number, circuit: number): boolean
+  /**
+   * With `stands_ms` and `streams`, the same request gets the circuit again for so long, unless it has so many streams: without an event
+   * before it is connected.
+   */
+  attach(request: number, circuit: number, standsMs?: number | undefined | null, streams?: number | undefined | null): boolean
+  /** Takes back what stands for a circuit, or everything. */
+  withdraw(circuit?: number | undefined | null): void
   refuse(request: number, code: string): boolean
   cancel(op: number): void
   /** The node's own circuits. */

@@ -1,8 +1,5 @@
 // Beside Tor on loopback: a private Tor network and ours in the same shape, with the same server and clients, measured in turn. What each
 // figure has to reach stands in lib/tor/marks.mjs; how it is done and what came out, in docs/performance.md.
-import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { cpus, release } from 'node:os'
 import { residentBytes } from './lib/processes.mjs'
 import { buildPump, firstBytes, listening } from './lib/pump.mjs'
 import { buildBounds, handshakeMs, measureBounds, startForwarders } from './lib/tor/bounds.mjs'
@@ -14,35 +11,16 @@ import { findTor, TorNetwork } from './lib/tor/network.mjs'
 import { OurNetwork } from './lib/tor/ours.mjs'
 import { plot } from './lib/tor/plot.mjs'
 import { markdown } from './lib/tor/report.mjs'
+import { versionsOf } from './lib/tor/versions.mjs'
 
 const SETTINGS = {
   long: { rounds: 5, warm: 2, seconds: 6, requests: 60, circuits: 400, idle: 1000, starts: 5, loadBytes: 10e9, crowd: 10_000 },
   short: { rounds: 2, warm: 1, seconds: 3, requests: 30, circuits: 200, idle: 1000, starts: 2, loadBytes: 1e9, crowd: 0 }
 }
 const SETTLE_MS = 3000
-const root = new URL('../', import.meta.url)
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const began = performance.now()
 const tell = (text) => process.stderr.write(`[${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s] ${text}\n`)
-
-function versionsOf(tor) {
-  const output = (...command) => {
-    try {
-      return execFileSync(command[0], command.slice(1), { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
-    } catch {
-      return 'unknown'
-    }
-  }
-  const { version } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'))
-  return {
-    tor,
-    anonnet: `${version} (${output('git', 'rev-parse', '--short', 'HEAD')})`,
-    node: process.version,
-    rust: output('rustc', '--version').split(' ')[1] ?? 'unknown',
-    linux: release(),
-    processors: `${cpus().length} of ${cpus()[0]?.model}`
-  }
-}
 
 /** A Tor network's two subjects: its client without conflux, which also builds the circuits that are counted, and the one as shipped. */
 function torSubjects(network) {

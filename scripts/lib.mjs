@@ -32,9 +32,12 @@ export function atLeast(version, [major, minor]) {
   return a > major || (a === major && b >= minor)
 }
 
+/** Node starts npm's .cmd files on Windows through the shell alone. */
+const needsShell = (command) => process.platform === 'win32' && command.endsWith('.cmd')
+
 /** A program's standard output, or undefined when it cannot be run or fails. */
 export function output(command, args, options = {}) {
-  const result = spawnSync(command, args, { encoding: 'utf8', cwd: root, maxBuffer: 1 << 28, ...options })
+  const result = spawnSync(command, args, { encoding: 'utf8', cwd: root, maxBuffer: 1 << 28, shell: needsShell(command), ...options })
   return result.status === 0 ? result.stdout : undefined
 }
 
@@ -44,6 +47,7 @@ export function run(command, args, { env, onLine, quiet = false, cwd = root } = 
     const child = spawn(command, args, {
       cwd,
       env: { ...process.env, ...env },
+      shell: needsShell(command),
       stdio: ['ignore', onLine || quiet ? 'pipe' : 'inherit', onLine || quiet ? 'pipe' : 'inherit']
     })
     const forward = (stream, target) => {

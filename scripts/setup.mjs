@@ -7,6 +7,7 @@ import {
   fail,
   findCargo,
   hashOf,
+  hostTriple,
   minimumNode,
   minimumRust,
   output,
@@ -18,6 +19,7 @@ import {
   walk,
   writeStamp
 } from './lib.mjs'
+import { reproducible } from './release/toolchain.mjs'
 
 /** Says in one sentence what is missing and how to get it, and ends; returns what identifies the compiler. */
 export function checkTools() {
@@ -68,16 +70,20 @@ function install(folder) {
   }
 }
 
+/** What the addon is made of. */
+export const addonSources = () => [
+  'Cargo.toml',
+  'Cargo.lock',
+  'build.rs',
+  ...walk('.cargo'),
+  ...walk('crates', (name) => name.endsWith('Cargo.toml') || (/\/src\/.*\.rs$/.test(name) && !/\/tests?(\/|\.rs)/.test(name)))
+]
+
 /** Builds the addon with napi: anonnet.<platform>.node, index.js and index.d.ts in the root. */
 export async function buildAddon(rustc) {
-  const sources = [
-    'Cargo.toml',
-    'Cargo.lock',
-    'build.rs',
-    ...walk('.cargo'),
-    ...walk('crates', (name) => name.endsWith('Cargo.toml') || (/\/src\/.*\.rs$/.test(name) && !/\/tests?(\/|\.rs)/.test(name)))
-  ]
-  const wanted = hashOf(sources, rustc)
+  // What is loaded into other people's programs tells nobody where it was built, and is the same wherever that was.
+  const env = reproducible(hostTriple())
+  const wanted = hashOf(addonSources(), rustc, 'no paths')
   if (addonFile() && readStamp('addon') === wanted) return
   step('building the addon (the first time takes some minutes)')
   const made = join(root, 'target', 'napi')
@@ -88,6 +94,7 @@ export async function buildAddon(rustc) {
     tool('napi'),
     ['build', '--platform', '--release', '--esm', '--output-dir', made, '--js', 'index.js', '--dts', 'index.d.ts'],
     {
+      env,
       quiet: process.env.ANONNET_VERBOSE === undefined,
       onLine: (line) => {
         if (/^\s*Compiling /.test(line)) {

@@ -1,5 +1,5 @@
 // `npm run size [-- --short]`: the stripped addon of each profile against its budget, and where the bytes are, by crate; 1 MB = 10^6 bytes.
-// --short: the addon that is there already and build:min, without the table of crates.
+// The two small ones are without the larger, faster ML-KEM. --short: the addon that is there already and build:min, without the table of crates.
 import { copyFileSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { buildMin, buildStable } from './build-min.mjs'

@@ -6,7 +6,7 @@ use std::{
     env,
     error::Error,
     io::{Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     process::exit,
     sync::{
         Arc, Barrier,
@@ -31,12 +31,13 @@ fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args[..] {
-        ["serve"] => serve(),
+        ["serve"] => serve("127.0.0.1"),
+        ["serve", address] => serve(address),
         ["forward", to] => forward(to),
-        // `proxy` is `-` for no proxy; the streams' SOCKS users are separated by commas.
+        // `proxy` is a port, or `-` for no proxy; the target a port, or an address and a port; the streams' SOCKS users are separated by commas.
         ["load", proxy, target, way, warm, seconds, users] => load(proxy, target, way, warm, seconds, users),
         ["first", proxy, target, count, user] => first(proxy, target, count, user),
-        _ => Err("usage: serve | forward TO | load PROXY TARGET down|up WARM SECONDS USERS | first PROXY TARGET COUNT USER".into()),
+        _ => Err("usage: serve [ADDRESS] | forward TO | load PROXY TARGET down|up WARM SECONDS USERS | first PROXY TARGET COUNT USER".into()),
     };
     if let Err(error) = done {
         eprintln!("pump: {error}");
@@ -45,9 +46,9 @@ fn main() {
     exit(0);
 }
 
-/// Accepts on a free port, which it prints, and gives each connection a thread.
-fn listen(each: impl Fn(TcpStream) -> Result<(), Failure> + Send + Sync + 'static) -> Result<(), Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+/// Accepts on a free port of the address, which it prints, and gives each connection a thread.
+fn listen(address: &str, each: impl Fn(TcpStream) -> Result<(), Failure> + Send + Sync + 'static) -> Result<(), Failure> {
+    let listener = TcpListener::bind((address, 0))?;
     println!("{}", listener.local_addr()?.port());
     let each = Arc::new(each);
     for socket in listener.incoming() {
@@ -60,9 +61,9 @@ fn listen(each: impl Fn(TcpStream) -> Result<(), Failure> + Send + Sync + 'stati
 
 /// `GET /n` is answered with n bytes, `GET /received` with the count of bytes uploaded so far, on and on on one connection; `POST /` takes
 /// bytes until the other side goes away.
-fn serve() -> Result<(), Failure> {
+fn serve(address: &str) -> Result<(), Failure> {
     let received = Arc::new(AtomicU64::new(0));
-    listen(move |mut socket| {
+    listen(address, move |mut socket| {
         socket.set_nodelay(true)?;
         let mut block = vec![0u8; BLOCK];
         while let Some(head) = read_head(&mut socket)? {
@@ -108,7 +109,7 @@ fn read_head(socket: &mut TcpStream) -> Result<Option<String>, Failure> {
 /// Passes every connection on, both ways: nothing but the copies into and out of the kernel.
 fn forward(to: &str) -> Result<(), Failure> {
     let to = format!("127.0.0.1:{to}");
-    listen(move |near| {
+    listen("127.0.0.1", move |near| {
         let far = TcpStream::connect(&to)?;
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
@@ -136,9 +137,10 @@ fn copy(mut from: TcpStream, mut to: TcpStream) -> Result<(), Failure> {
 
 /// A connection to the target, through the proxy if there is one; the user names the circuit.
 fn connect(proxy: &str, target: &str, user: &str) -> Result<TcpStream, Failure> {
-    let port: u16 = target.parse()?;
+    let (address, port) = target.split_once(':').unwrap_or(("127.0.0.1", target));
+    let (address, port): (Ipv4Addr, u16) = (address.parse()?, port.parse()?);
     if proxy == "-" {
-        let socket = TcpStream::connect(("127.0.0.1", port))?;
+        let socket = TcpStream::connect((address, port))?;
         socket.set_nodelay(true)?;
         return Ok(socket);
     }
@@ -153,8 +155,8 @@ fn connect(proxy: &str, target: &str, user: &str) -> Result<TcpStream, Failure> 
     credentials.extend_from_slice(&[1, b'x']);
     socket.write_all(&credentials)?;
     socket.read_exact(&mut answer[..2])?;
-    let [high, low] = port.to_be_bytes();
-    socket.write_all(&[5, 1, 0, 1, 127, 0, 0, 1, high, low])?;
+    let ([a, b, c, d], [high, low]) = (address.octets(), port.to_be_bytes());
+    socket.write_all(&[5, 1, 0, 1, a, b, c, d, high, low])?;
     socket.read_exact(&mut answer)?;
     if answer[1] != 0 {
         return Err(format!("SOCKS reply {}", answer[1]).into());

@@ -3,6 +3,7 @@
 #![no_main]
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anonnet_cells::{
     Assembler, BODY_LEN, Body, BodyWriter, CELL_LEN, CellError, Command, EndReason, Host, Kind, Message, Target, append, write_fragments,
@@ -76,7 +77,7 @@ macro_rules! application {
                 _ = $end.reset(stream, EndReason::Cancelled, $out);
             }
             3 => $end.consumed(stream, $held.take(stream)).unwrap(),
-            4 => _ = $end.flush($out),
+            4 => _ = $end.flush(Duration::from_millis($input.u16().into()), $out),
             5 => _ = $end.consumed(stream, usize::from(u16::MAX) * 64),
             _ => {}
         }

@@ -80,6 +80,7 @@ describe('exports', () => {
         'circuits',
         'close',
         'closeCircuit',
+        'closeLinks',
         'closeProxy',
         'connect',
         'constructor',
@@ -101,6 +102,7 @@ describe('exports', () => {
         'setKnownRelays',
         'sign',
         'snapshot',
+        'withdraw',
         'write'
       ].sort()
     )

@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { get, type IncomingMessage, type RequestOptions } from 'node:http'
+import { createServer as createPlainServer, get, type IncomingMessage, type RequestOptions, type ServerResponse } from 'node:http'
 import { createServer, get as getSecure } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { promisify } from 'node:util'
@@ -124,6 +124,53 @@ describe('fetch', () => {
     `
     const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { timeout: 15_000 })
     expect(stdout).toBe('5000\n')
+  })
+})
+
+describe('a body that nobody reads', () => {
+  /** Sends for ever; how much of it went out so far. */
+  let sent = 0
+  const flood = (_request: unknown, response: ServerResponse): void => {
+    const block = Buffer.alloc(256 * 1024)
+    const push = (): void => {
+      for (let ok = true; ok && !response.destroyed; sent += block.length) ok = response.write(block)
+    }
+    response.on('drain', push)
+    push()
+  }
+  const standsStill = async (): Promise<void> => {
+    let before = -1
+    for (let still = 0; still < 5; ) {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      still = sent === before ? still + 1 : 0
+      before = sent
+    }
+  }
+
+  it.each(['fetch', 'fetch with TLS', 'node:http', 'node:https'])('by %s stalls its sender, with flat memory', async (way) => {
+    const tls = way === 'fetch with TLS' || way === 'node:https'
+    const server = tls ? createServer({ cert: ca, key: fixture('localhost-key.pem') }, flood) : createPlainServer(flood)
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `${tls ? 'https' : 'http'}://localhost:${(server.address() as AddressInfo).port}/`
+    sent = 0
+    const ended = new AbortController()
+    if (way.startsWith('fetch')) await fetch(url, { dispatcher: node.dispatcher({ tls: { ca } }), signal: ended.signal })
+    else {
+      const agent = node.agent({ ca })
+      const [response] = await once(
+        (tls ? getSecure : get)(url, { agent, signal: ended.signal }).on('error', () => undefined),
+        'response'
+      )
+      response.on('error', () => undefined)
+    }
+    await standsStill()
+    expect(sent).toBeGreaterThan(0)
+    // Windows, queues and the kernel's buffers, as for a stream that nobody reads.
+    expect(sent).toBeLessThan(24 * 1024 * 1024)
+    ended.abort()
+    server.closeAllConnections()
+    server.close()
   })
 })
 

@@ -194,10 +194,16 @@ class NativeNode {
   closeProxy() {
     return true
   }
-  attach(request, circuit) {
+  attach(request, circuit, standsMs, streams) {
+    this.standing ??= new Map()
+    this.standing.set(request, [standsMs, streams])
     this.attached ??= []
     this.attached.push([request, circuit])
     return this.paths.has(circuit)
+  }
+  withdraw(circuit) {
+    this.withdrawn ??= []
+    this.withdrawn.push(circuit)
   }
   refuse(request, code) {
     this.refused ??= []

@@ -43,9 +43,16 @@ export function admit(draft: Draft, event: RequestEvent): void {
     lastCode: undefined,
     attached: undefined
   }
+  if (event.on !== undefined) return watch(draft, request, event.on)
   draft.requests.set(request.id, request)
   if (request.target !== undefined) rememberPort(draft, request.target.port)
   if (!assign(draft, request)) draft.demandChanged = true
+}
+
+/** Takes in a request that is under way on its key's circuit. Without that circuit it has failed, which is told. */
+function watch(draft: Draft, request: PoolRequest, on: number): void {
+  const circuit = draft.circuits.get(on)
+  if (circuit?.isolation === request.isolation) attached(draft, circuit, request)
 }
 
 function rememberPort(draft: Draft, port: number): void {
@@ -106,13 +113,17 @@ function claim(draft: Draft, circuit: PoolCircuit, request: PoolRequest): void {
 }
 
 function attach(draft: Draft, circuit: PoolCircuit, request: PoolRequest): void {
+  attached(draft, circuit, request)
+  draft.actions.push({ type: 'attach', request: request.id, circuit: circuit.id })
+}
+
+function attached(draft: Draft, circuit: PoolCircuit, request: PoolRequest): void {
   draft.circuits.set(circuit.id, { ...circuit, open: circuit.open + 1 })
   draft.requests.set(request.id, {
     ...request,
     attempts: request.attempts + 1,
     attached: { circuit: circuit.id, sinceMs: draft.nowMs, stallMs: draft.nowMs + stallDelayMs(draft) }
   })
-  draft.actions.push({ type: 'attach', request: request.id, circuit: circuit.id })
 }
 
 /** Whether a relay failed so recently that others are preferred. */
@@ -157,6 +168,12 @@ export function connected(draft: Draft, id: number): void {
   draft.connectTimesMs = withSample(draft.connectTimesMs, draft.nowMs - request.attached.sinceMs)
   const circuit = draft.circuits.get(request.attached.circuit)
   if (circuit !== undefined) draft.circuits.set(circuit.id, { ...circuit, heardMs: draft.nowMs, probe: undefined })
+}
+
+/** One stream more on a circuit, connected without having been a request. */
+export function taken(draft: Draft, id: number): void {
+  const circuit = draft.circuits.get(id)
+  if (circuit !== undefined) draft.circuits.set(id, { ...circuit, open: circuit.open + 1, heardMs: draft.nowMs, probe: undefined })
 }
 
 /** Codes that say that the circuit failed and not the target. */

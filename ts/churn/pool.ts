@@ -3,7 +3,7 @@
  * its own; a run replays from its events.
  */
 import { errorFromCode } from '../errors/index.js'
-import { admit, cancelled, connected, offer, refuse, released, streamFailed } from './assign.js'
+import { admit, cancelled, connected, offer, refuse, released, streamFailed, taken } from './assign.js'
 import { buildFailed, built, coverRequests, hedge, supply } from './builds.js'
 import { Draft } from './draft.js'
 import { circuitClosed, forgetOld, overdueProbes, probed, watchStalls } from './health.js'
@@ -51,6 +51,8 @@ function handle(draft: Draft, event: PoolEvent): void {
       return listChanged(draft, event.usable)
     case 'request':
       return admit(draft, event)
+    case 'taken':
+      return taken(draft, event.circuit)
     case 'cancel':
       return cancelled(draft, event.request)
     case 'connected':

@@ -107,7 +107,11 @@ export type PoolEvent =
       readonly target?: Target | undefined
       readonly exit?: string | undefined
       readonly waitMs?: number | undefined
+      /** Under way on that circuit already: only to be watched. */
+      readonly on?: number | undefined
     }
+  /** A stream got connected that was no request: its answer stood. */
+  | { readonly type: 'taken'; readonly circuit: number }
   /** Whoever asked went away before being connected. */
   | { readonly type: 'cancel'; readonly request: number }
   | { readonly type: 'connected'; readonly request: number }

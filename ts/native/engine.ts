@@ -17,6 +17,12 @@ export interface RequestOptions extends OperationOptions {
   maxReplyBytes: number
 }
 
+/** For how long an answer to a proxied request stands, and how many streams its circuit may have. */
+export interface Stands {
+  ms: number
+  streams: number
+}
+
 /** Options of an operation with a deadline. */
 export interface TimedOptions extends OperationOptions {
   timeoutMs: number
@@ -205,9 +211,14 @@ export class Engine {
     if (!this.closing) guarded(() => this.#native.closeProxy(listener))
   }
 
-  /** False: the request is over. */
-  attach(request: number, circuit: number): boolean {
-    return !this.closing && guarded(() => this.#native.attach(request, circuit))
+  /** False: the request is over. With `stands`, the same request gets the circuit again without being asked about. */
+  attach(request: number, circuit: number, stands?: Stands): boolean {
+    return !this.closing && guarded(() => this.#native.attach(request, circuit, stands?.ms, stands?.streams))
+  }
+
+  /** Takes back what stands for a circuit, or everything. */
+  withdraw(circuit?: number): void {
+    if (!this.closing) guarded(() => this.#native.withdraw(circuit))
   }
 
   refuse(request: number, code: string): void {

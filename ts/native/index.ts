@@ -3,8 +3,9 @@
  */
 
 export { onAbort } from './abort.js'
-export type { RequestOptions, TimedOptions } from './engine.js'
+export type { RequestOptions, Stands, TimedOptions } from './engine.js'
 export { Engine } from './engine.js'
+export { isSingleExecutable } from './inside.js'
 export type { Hold } from './keep-alive.js'
 export { KeepAlive } from './keep-alive.js'
 export {

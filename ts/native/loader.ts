@@ -1,5 +1,6 @@
 /**
- * Finds and loads the addon: an explicit path, the local build, the platform package; else one error that says why each try failed.
+ * Finds and loads the addon: an explicit path; what a single executable or an archive brings along, where this is one; the local build; the
+ * platform package; else one error that says why each try failed.
  */
 
 import { existsSync, readFileSync } from 'node:fs'
@@ -7,6 +8,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { errorFromCode } from '../errors/index.js'
+import { isSingleExecutable, loadInside } from './inside.js'
 import type { NativeAddon } from './types.js'
 
 const PACKAGE_NAME = 'anonnet'
@@ -57,15 +59,22 @@ export function packageRoot(from: string = thisFile()): string | undefined {
 interface Try {
   what: string
   id: string
+  /** Default: what `require` does. */
+  load?: (require: NodeJS.Require) => unknown
 }
 
-function tries(env: NodeJS.ProcessEnv, root: string | undefined): Try[] {
+function tries(env: NodeJS.ProcessEnv, root: string | undefined, here: string): Try[] {
   const explicit = env.ANONNET_ADDON
   // An explicit path is an order: falling back to another binary would hide that it is wrong.
   if (explicit !== undefined && explicit !== '') return [{ what: 'ANONNET_ADDON', id: explicit }]
   const platform = platformName()
+  const file = `${BINARY_NAME}.${platform}.node`
+  if (isSingleExecutable()) return [{ what: 'the addon inside', id: file, load: (require) => loadInside(require, file) }]
+  // A relay's archive has the command and its addon in one folder, and no packages around them.
+  const beside = join(here, file)
+  if (existsSync(beside)) return [{ what: 'the addon beside the command', id: beside }]
   const list: Try[] = []
-  if (root !== undefined) list.push({ what: 'the local build', id: join(root, `${BINARY_NAME}.${platform}.node`) })
+  if (root !== undefined) list.push({ what: 'the local build', id: join(root, file) })
   const id = `@${PACKAGE_NAME}/${platform}`
   list.push({ what: `the package ${id}`, id })
   return list
@@ -84,24 +93,33 @@ function reason(error: unknown, id: string): string {
  *
  * @throws ERR_ANONNET_UNSUPPORTED when nothing could be loaded; the message names the package, each try and the command that mends it.
  */
-export function findAddon(env: NodeJS.ProcessEnv = process.env, root: string | undefined = packageRoot()): NativeAddon {
+export function findAddon(
+  env: NodeJS.ProcessEnv = process.env,
+  root: string | undefined = packageRoot(),
+  here: string = dirname(thisFile())
+): NativeAddon {
   const require = createRequire(thisFile())
   const failures: string[] = []
   let last: unknown
-  for (const { what, id } of tries(env, root)) {
+  for (const { what, id, load } of tries(env, root, here)) {
     try {
-      return require(id) as NativeAddon
+      return (load === undefined ? require(id) : load(require)) as NativeAddon
     } catch (error) {
       failures.push(`${what}: ${reason(error, id)}`)
       last = error
     }
   }
-  const inRepository = root !== undefined && existsSync(join(root, 'Cargo.toml'))
-  const mend = inRepository ? 'npm run build' : `npm install ${PACKAGE_NAME} --include=optional`
   throw errorFromCode('ERR_ANONNET_UNSUPPORTED', {
-    detail: `no addon of ${PACKAGE_NAME} for ${platformName()}; to mend it: ${mend}; tried ${failures.join(', ')}`,
+    detail: `no addon of ${PACKAGE_NAME} for ${platformName()}; to mend it: ${mend(root, here)}; tried ${failures.join(', ')}`,
     cause: last
   })
+}
+
+/** What to do about it, by how this came here. */
+function mend(root: string | undefined, here: string): string {
+  if (isSingleExecutable()) return 'set TMPDIR to a folder from which programs may run'
+  if (existsSync(join(here, `${BINARY_NAME}.${platformName()}.node`))) return 'unpack the archive of this version again'
+  return root !== undefined && existsSync(join(root, 'Cargo.toml')) ? 'npm run build' : `npm install ${PACKAGE_NAME} --include=optional`
 }
 
 let loaded: NativeAddon | undefined

@@ -91,12 +91,15 @@ export interface ProxyRequestEvent {
   literal?: boolean
   /** The request that failed and is asked again under this number. */
   again?: number
+  /** Where the request is under way already, because an answer stood: there is nothing to answer. */
+  circuit?: number
 }
 
-/** CONNECTED or RESOLVED came for a proxy request. */
+/** CONNECTED or RESOLVED came for a proxy request. A request that nobody was asked about is new by this: its answer stood. */
 export interface ProxyConnectedEvent {
   type: 'proxyConnected'
   request: number
+  circuit: number
 }
 
 /** A proxy request failed on the circuit that it was attached to. It may be asked again. */
@@ -202,7 +205,8 @@ export interface NativeNode {
   destroy(stream: number): void
   listenProxy(op: number, address: string): void
   closeProxy(listener: number): boolean
-  attach(request: number, circuit: number): boolean
+  attach(request: number, circuit: number, standsMs?: number, streams?: number): boolean
+  withdraw(circuit?: number): void
   refuse(request: number, code: string): boolean
   cancel(op: number): void
   circuits(): NativeSnapshot['circuits']

@@ -6,7 +6,7 @@ import { newPool, type PoolAction, type PoolEvent, type PoolState, poolSummary, 
 import type { Diagnostics } from '../diagnostics/index.js'
 import type { ListedRelay, RelayList, Rng } from '../directory/types.js'
 import { type AnonNetError, errorFromCode, wrapError } from '../errors/index.js'
-import type { Engine } from '../native/index.js'
+import type { Engine, Stands } from '../native/index.js'
 import {
   exitAccepts,
   type GuardState,
@@ -19,36 +19,14 @@ import {
   selectPath,
   type Target
 } from '../routing/index.js'
-import { encodeRequest } from './rpc.js'
+import { probe } from './circuit-probe.js'
+import type { CircuitRequest, RequestHandlers } from './circuit-request.js'
+
+export type { CircuitRequest, RequestHandlers } from './circuit-request.js'
 
 /** How often the pool's count of streams is set right by the native side's. */
 const COUNT_EVERY_MS = 60_000
 const LONGEST_TIMER_MS = 2 ** 31 - 1
-/** An answer to a probe is a handful of bytes. */
-const MAX_PROBE_REPLY_BYTES = 256
-/** With these a probe was not answered; every other failure is an answer of the circuit's last hop, or says nothing of it. */
-const SILENT_CODES: ReadonlySet<string> = new Set([
-  'ERR_ANONNET_TIMEOUT',
-  'ERR_ANONNET_CIRCUIT_CLOSED',
-  'ERR_ANONNET_CIRCUIT_PROTOCOL',
-  'ERR_ANONNET_CLOSED',
-  'ERR_ANONNET_LINK_CLOSED'
-])
-
-/** What the pool tells a request. Both may come more than once: `attach` again after `failed`. */
-export interface RequestHandlers {
-  attach(circuit: number): void
-  refuse(error: AnonNetError): void
-}
-
-/** A request as `CircuitDriver.request` takes it. */
-export interface CircuitRequest {
-  isolation: string
-  kind: 'connect' | 'resolve' | 'dir'
-  target?: { host: string; port: number }
-  waitMs?: number
-}
-
 export interface CircuitDriverParts {
   engine: Engine
   diagnostics: Diagnostics
@@ -80,6 +58,8 @@ export class CircuitDriver {
   #pool: PoolState = newPool()
   #list: RelayList | undefined
   #guards: GuardState
+  /** Circuits for which answers stand below, with the time until which they were to. */
+  readonly #standing = new Map<number, number>()
   #nextRequest = 1
   #running = false
   #asleep = false
@@ -147,6 +127,9 @@ export class CircuitDriver {
   /** Takes a verified list; undefined when the last one is too old to use. */
   setList(list: RelayList | undefined): void {
     this.#list = list
+    // Whether an exit takes a target may be another matter now.
+    if (this.#standing.size > 0) this.#parts.engine.withdraw()
+    this.#standing.clear()
     this.#relays = new Map(list?.relays.map((relay) => [relay.nodeId, relay]))
     if (list !== undefined) this.#setGuards(refreshGuards(this.#guards, list, this.#parts.rng, Date.now()))
     this.#dispatch({ type: 'list', usable: list !== undefined })
@@ -164,6 +147,8 @@ export class CircuitDriver {
     if (this.#asleep) this.#parts.onDemand()
     this.#requests.set(id, { handlers, last: undefined })
     this.#dispatch({ type: 'request', request: id, ...request })
+    // Its circuit is gone: the native side hears of that itself, and asks.
+    if (request.on !== undefined && !this.#pool.requests.has(id)) this.#requests.delete(id)
     return id
   }
 
@@ -173,6 +158,11 @@ export class CircuitDriver {
   /** The stream of a request is connected; the request is over. */
   connected(request: number): void {
     if (this.#requests.delete(request)) this.#dispatch({ type: 'connected', request })
+  }
+
+  /** A stream got connected on a circuit without having been asked about, because an answer stood. */
+  taken(circuit: number): void {
+    this.#dispatch({ type: 'taken', circuit })
   }
 
   /** The stream of a request failed before it was connected; the pool attaches it elsewhere or refuses it. */
@@ -259,6 +249,7 @@ export class CircuitDriver {
           accepts: (exit, target) => this.#accepts(exit, target)
         })
         this.#pool = result.state
+        this.#withdraw()
         wakeAtMs = result.wakeAtMs
         for (const action of result.actions) this.#perform(action)
       }
@@ -266,6 +257,25 @@ export class CircuitDriver {
     } finally {
       this.#running = false
     }
+  }
+
+  /** Takes back the answers for circuits that take no new streams, or are suspect. */
+  #withdraw(): void {
+    for (const [id, untilMs] of this.#standing) {
+      const circuit = this.#pool.circuits.get(id)
+      if (circuit?.untilMs === untilMs && circuit.probe === undefined) continue
+      this.#standing.delete(id)
+      this.#parts.engine.withdraw(id)
+    }
+  }
+
+  /** For how long the same request gets the circuit again. It is its isolation key's until its end, so only its time and its streams count. */
+  #stands(id: number): Stands | undefined {
+    const circuit = this.#pool.circuits.get(id)
+    const ms = circuit === undefined ? 0 : Math.floor(circuit.untilMs - performance.now())
+    if (circuit === undefined || ms <= 0 || circuit.probe !== undefined) return undefined
+    this.#standing.set(id, circuit.untilMs)
+    return { ms, streams: this.#pool.limits.maxStreamsPerCircuit }
   }
 
   #accepts(exit: string, target: Target | undefined): boolean {
@@ -308,7 +318,7 @@ export class CircuitDriver {
     const waiting = this.#requests.get(request)
     if (waiting === undefined) return
     try {
-      waiting.handlers.attach(circuit)
+      waiting.handlers.attach(circuit, () => this.#stands(circuit))
     } catch (error) {
       this.failed(request, error)
     }
@@ -364,17 +374,8 @@ export class CircuitDriver {
     this.#dispatch(hop === undefined ? { type: 'buildFailed', build, code } : { type: 'buildFailed', build, code, hop })
   }
 
-  /** A probe may wait behind megabytes of a download on the same circuit: one from which bytes come is alive too. */
   #probe(circuit: number, timeoutMs: number): void {
-    const read = (): number => this.#parts.engine.circuits().find(({ id }) => id === circuit)?.bytesRead ?? 0
-    const before = read()
-    const answered = (alive: boolean): void => this.#dispatch({ type: 'probed', circuit, alive })
-    this.#parts.engine
-      .circuitRpc(circuit, encodeRequest('ping', null), { timeoutMs, maxReplyBytes: MAX_PROBE_REPLY_BYTES, keepAlive: false })
-      .then(
-        () => answered(true),
-        (error: unknown) => answered(!SILENT_CODES.has(wrapError(error).code) || read() > before)
-      )
+    void probe(this.#parts.engine, circuit, timeoutMs).then((alive) => this.#dispatch({ type: 'probed', circuit, alive }))
   }
 
   #guard(nodeId: string, outcome: 'succeeded' | 'failed', startedAtMs: number): void {

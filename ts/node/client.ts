@@ -349,7 +349,7 @@ export class AnonNode extends ServiceNode {
         else this.#proxyRequests.requested(event)
         return
       case 'proxyConnected':
-        this.#proxyRequests.connected(event.request)
+        this.#proxyRequests.connected(event.request, event.circuit)
         return
       case 'proxyFailed':
         this.#proxyRequests.failed(event.request, event.code, event.circuit)

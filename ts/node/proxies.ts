@@ -31,6 +31,10 @@ PRIVATE.addAddress('::1', 'ipv6')
 PRIVATE.addSubnet('fc00::', 7, 'ipv6')
 PRIVATE.addSubnet('fe80::', 10, 'ipv6')
 
+function isPrivate(address: string): boolean {
+  return PRIVATE.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
+}
+
 /** A client's request, through all its tries. */
 interface Entry {
   /** The driver's id. */
@@ -90,11 +94,11 @@ export class ProxyRequests {
     this.#driver.failed(entry.id, wrapError({ code }))
   }
 
-  /** The stream is connected, or the name resolved. */
-  connected(request: number): void {
+  /** The stream is connected, or the name resolved; of a request that was not asked about, because its answer stood, this is the first word. */
+  connected(request: number, circuit: number): void {
     const entry = this.#forget(request)
-    if (entry === undefined && !this.#services.delete(request)) return
     if (entry !== undefined) this.#driver.connected(entry.id)
+    else if (!this.#services.delete(request)) this.#driver.taken(circuit)
     this.#hooks.onAnswer(undefined)
   }
 
@@ -143,12 +147,14 @@ export class ProxyRequests {
     return entry
   }
 
-  #begin({ request, listener, protocol, client, user, password, kind, host, port, literal }: ProxyRequestEvent): void {
+  #begin({ request, listener, protocol, client, user, password, kind, host, port, literal, circuit }: ProxyRequestEvent): void {
     let entry: Entry | undefined
     try {
       const name = checkHost(host)
       const service = serviceOf(name)
-      if (literal === true && protocol !== 'http') this.#noteLiteral(name)
+      // What is warned of is asked about each time.
+      const warns = literal === true && protocol !== 'http' && !isPrivate(name)
+      if (warns) this.#noteLiteral()
       const isolation = isolationKey({
         listener,
         client: parseUdpAddress(client).ip,
@@ -161,12 +167,18 @@ export class ProxyRequests {
         return
       }
       const id = this.#driver.request(
-        { isolation, kind, ...(kind === 'connect' ? { target: { host: name, port } } : {}) },
         {
-          attach: (circuit) => {
+          isolation,
+          kind,
+          ...(kind === 'connect' ? { target: { host: name, port } } : {}),
+          ...(circuit === undefined ? {} : { on: circuit })
+        },
+        {
+          attach: (circuit, stands) => {
             const native = entry === undefined ? request : entry.native
             // Nobody waits for it any more; told later, because the pool is in the middle of its step.
-            if (native === undefined || !this.#engine.attach(native, circuit)) queueMicrotask(() => this.#lost(entry))
+            if (native === undefined || !this.#engine.attach(native, circuit, warns ? undefined : stands()))
+              queueMicrotask(() => this.#lost(entry))
           },
           refuse: (error) => {
             const native = entry === undefined ? request : entry.native
@@ -202,9 +214,9 @@ export class ProxyRequests {
     )
   }
 
-  #noteLiteral(address: string): void {
+  #noteLiteral(): void {
     const now = performance.now()
-    if (now - this.#warnedMs < LITERAL_WARNING_MS || PRIVATE.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')) return
+    if (now - this.#warnedMs < LITERAL_WARNING_MS) return
     this.#warnedMs = now
     this.#hooks.onLiteral()
   }

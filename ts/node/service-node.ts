@@ -289,7 +289,7 @@ export abstract class ServiceNode extends HttpNode {
       services.forwardStream(stream, target).catch(() => undefined)
     } else if (handler !== undefined && services.acceptStream(stream)) {
       const { engine } = this.#core
-      const socket = new AnonSocket({ engine, port, allowHalfOpen: false, open: () => Promise.resolve({ stream, circuit }) })
+      const socket = new AnonSocket({ engine, port, linger: true, allowHalfOpen: false, open: () => Promise.resolve({ stream, circuit }) })
       // One client's broken connection must not end the program of who forgot to listen for it.
       socket.on('error', () => undefined)
       socket.once('connect', () => {

@@ -11,7 +11,6 @@ const run = promisify(execFile)
 /** Debian asks this program whether an installed service may start; 101 is no. */
 const POLICY = '/usr/sbin/policy-rc.d'
 const AUTHORITIES = 3
-const RELAYS = 5
 const BOOTSTRAP_SECONDS = 240
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -66,22 +65,30 @@ async function freePorts(count) {
   return ports
 }
 
+/** On this machine: the nodes share an address and have ports of their own, and clients choose their paths. */
+const LOOPBACK = { relays: 5, ports: freePorts, place: () => ({ address: '127.0.0.1', inside: (command, args) => [command, args] }) }
+
 export class TorNetwork {
   #folder
+  #site
   #authorityLines = []
   #processes = new Map()
 
-  constructor(scheduler, folder) {
+  constructor(scheduler, folder, site) {
     this.scheduler = scheduler
+    this.#site = site
     this.#folder = folder
     this.fingerprints = []
   }
 
-  /** Brings it up; resolves when both clients know every relay with the flags that it will have. */
-  static async start(scheduler, parent) {
+  /**
+   * Brings it up; resolves when the clients know every relay with the flags that it will have. A `site` says where each node is, and with
+   * `pinned` that every path is relay 0 and 1, in either order, and 2; then there is no client with conflux, which needs two paths.
+   */
+  static async start(scheduler, parent, site = LOOPBACK) {
     const folder = join(parent, `tor-${scheduler}`)
     mkdirSync(folder, { mode: 0o700 })
-    const network = new TorNetwork(scheduler, folder)
+    const network = new TorNetwork(scheduler, folder, site)
     await network.#start()
     return network
   }
@@ -93,7 +100,7 @@ export class TorNetwork {
       'TestingTorNetwork 1',
       `DataDirectory ${data}`,
       `Nickname ${name}`,
-      'Address 127.0.0.1',
+      `Address ${this.#site.place(name).address}`,
       'Log notice stdout',
       `ControlSocket ${join(data, 'control')}`,
       'CookieAuthentication 1',
@@ -112,10 +119,10 @@ export class TorNetwork {
     ]
   }
 
-  #relay(port) {
+  #relay(name, port) {
     return [
       'SocksPort 0',
-      `ORPort 127.0.0.1:${port}`,
+      `ORPort ${this.#site.place(name).address}:${port}`,
       'ExitRelay 1',
       'ExitPolicyRejectPrivate 0',
       'ExitPolicy accept *:*',
@@ -131,6 +138,7 @@ export class TorNetwork {
       `ExcludeNodes ${authorities}`,
       'LearnCircuitBuildTimeout 0',
       'CircuitBuildTimeout 60',
+      ...(this.#site.pinned ? ['EntryNodes relay0,relay1', 'MiddleNodes relay0,relay1', 'ExitNodes relay2'] : []),
       ...more
     ]
   }
@@ -138,7 +146,8 @@ export class TorNetwork {
   #launch(name, lines) {
     const file = join(this.#folder, `${name}.torrc`)
     writeFileSync(file, `${[...this.#common(name), ...lines].join('\n')}\n`)
-    const child = new Process(`tor ${name}`, 'tor', ['-f', file, '--defaults-torrc', '/dev/null'])
+    const command = this.#site.place(name).inside('tor', ['-f', file, '--defaults-torrc', '/dev/null'])
+    const child = new Process(`tor ${name}`, ...command)
     this.#processes.set(name, child)
     return child
   }
@@ -147,6 +156,7 @@ export class TorNetwork {
   async #authority(name, orPort, dirPort) {
     const data = join(this.#folder, name)
     const keys = join(data, 'keys')
+    const { address } = this.#site.place(name)
     mkdirSync(keys, { recursive: true, mode: 0o700 })
     const files = [
       '-i',
@@ -156,7 +166,7 @@ export class TorNetwork {
       '-c',
       join(keys, 'authority_certificate')
     ]
-    const made = run('tor-gencert', ['--create-identity-key', '--passphrase-fd', '0', '-m', '12', '-a', `127.0.0.1:${dirPort}`, ...files])
+    const made = run('tor-gencert', ['--create-identity-key', '--passphrase-fd', '0', '-m', '12', '-a', `${address}:${dirPort}`, ...files])
     made.child.stdin.end('bench\n')
     await made
     const certificate = readFileSync(join(keys, 'authority_certificate'), 'utf8')
@@ -180,11 +190,11 @@ export class TorNetwork {
       '/dev/null'
     ])
     const fingerprint = stdout.trim().split('\n').at(-1).split(' ').slice(1).join('')
-    return `DirAuthority ${name} orport=${orPort} no-v2 v3ident=${identity} 127.0.0.1:${dirPort} ${fingerprint}`
+    return `DirAuthority ${name} orport=${orPort} no-v2 v3ident=${identity} ${address}:${dirPort} ${fingerprint}`
   }
 
   async #start() {
-    const ports = await freePorts(2 * AUTHORITIES + RELAYS + 2)
+    const ports = await this.#site.ports(2 * AUTHORITIES + this.#site.relays + 2)
     const authorities = Array.from({ length: AUTHORITIES }, (_, at) => ({
       name: `authority${at}`,
       orPort: ports.pop(),
@@ -193,33 +203,42 @@ export class TorNetwork {
     this.#authorityLines = await Promise.all(authorities.map(({ name, orPort, dirPort }) => this.#authority(name, orPort, dirPort)))
     for (const { name, orPort, dirPort } of authorities) {
       this.#launch(name, [
-        ...this.#relay(orPort),
-        `DirPort 127.0.0.1:${dirPort}`,
+        ...this.#relay(name, orPort),
+        `DirPort ${this.#site.place(name).address}:${dirPort}`,
         'AuthoritativeDirectory 1',
         'V3AuthoritativeDirectory 1',
         ...['V3AuthVotingInterval 20', 'V3AuthVoteDelay 4', 'V3AuthDistDelay 4', 'V3AuthNIntervalsValid 3'],
         ...['TestingV3AuthInitialVotingInterval 20', 'TestingV3AuthInitialVoteDelay 4', 'TestingV3AuthInitialDistDelay 4'],
+        // Who is stable or fast is judged by comparison else, and an entry has to be both.
+        ...['AuthDirVoteStableGuaranteeMinUptime 0', 'AuthDirVoteStableGuaranteeMTBF 0', 'AuthDirFastGuarantee 1 KBytes'],
         ...['TestingDirAuthVoteExit *', 'TestingDirAuthVoteHSDir *', 'TestingDirAuthVoteGuard *', 'TestingMinExitFlagThreshold 0']
       ])
     }
-    this.relays = Array.from({ length: RELAYS }, (_, at) => this.#launch(`relay${at}`, this.#relay(ports.pop())))
+    this.relays = Array.from({ length: this.#site.relays }, (_, at) => this.#launch(`relay${at}`, this.#relay(`relay${at}`, ports.pop())))
+    const done = (line) => line.includes('Bootstrapped 100%')
+    const all = (children) => Promise.all(children.map((child) => child.line(done, BOOTSTRAP_SECONDS)))
+    await all(this.relays)
+    // A client whose guard is not listed as one when it comes has nobody to ask for the next list.
+    const relay = await TorControl.open(join(this.#folder, 'relay0'))
+    await this.#complete(relay)
+    relay.close()
     this.socks = { plain: ports.pop(), conflux: ports.pop() }
     this.client = this.#launch('plain', this.#client(this.socks.plain, ['ConfluxEnabled 0']))
-    this.confluxClient = this.#launch('conflux', this.#client(this.socks.conflux, []))
-    const done = (line) => line.includes('Bootstrapped 100%')
-    await Promise.all([...this.relays, this.client, this.confluxClient].map((child) => child.line(done, BOOTSTRAP_SECONDS)))
+    if (!this.#site.pinned) this.confluxClient = this.#launch('conflux', this.#client(this.socks.conflux, []))
+    await all([this.client, this.confluxClient].filter(Boolean))
     this.control = await TorControl.open(join(this.#folder, 'plain'))
-    await this.#complete()
+    await this.#complete(this.control)
     await Promise.all(authorities.map(({ name }) => this.#voteSeldom(name)))
     for (const { name } of this.relays) this.fingerprints.push(await this.#fingerprint(name.split(' ')[1]))
   }
 
-  async #complete() {
+  /** Waits until the node of that control port knows all relays with the flags that they will have. */
+  async #complete(control) {
     const deadline = Date.now() + BOOTSTRAP_SECONDS * 1000
     for (;;) {
-      const known = await this.control.relays()
+      const known = await control.relays()
       const names = this.relays.map(({ name }) => name.split(' ')[1])
-      if (names.every((name) => ['Guard', 'Exit'].every((flag) => known.get(name)?.includes(flag)))) return
+      if (names.every((name) => ['Guard', 'Exit', 'V2Dir', 'Stable'].every((flag) => known.get(name)?.includes(flag)))) return
       if (Date.now() > deadline) throw new Error('the Tor network has no complete consensus')
       await sleep(500)
     }
@@ -248,7 +267,7 @@ export class TorNetwork {
 
   /** A further client: seconds from its start until it is ready. Its data stay in the folder of its name. */
   async startup(name) {
-    const [socks] = await freePorts(1)
+    const [socks] = await this.#site.ports(1)
     const child = this.#launch(name, this.#client(socks, []))
     const { at } = await child.line((line) => line.includes('Bootstrapped 100%'))
     // It keeps what it fetched when it has a moment.

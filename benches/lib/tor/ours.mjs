@@ -12,7 +12,6 @@ import { Process } from './children.mjs'
 const cli = fileURLToPath(new URL('../../../dist/cli.cjs', import.meta.url))
 const { keyFileCreate, keyFileInspect } = createRequire(import.meta.url)('../../../index.js')
 const AUTHORITIES = 3
-const RELAYS = 5
 /** Shortest and longest interval of the relay list, in seconds. Relays learn of each other from the next list, so it cannot be very long. */
 const INTERVAL_SECONDS = [40, 60]
 /** How long the relays need to publish before the list is agreed. */
@@ -31,7 +30,6 @@ function listInterval() {
 
 const eventOf = (line) => (line.startsWith('{') ? JSON.parse(line) : undefined)
 const readyOf = (line) => eventOf(line)?.event === 'ready' && eventOf(line)
-const isComplete = (line) => eventOf(line)?.event === 'list' && eventOf(line).relays === RELAYS
 
 async function freePort(host) {
   const socket = createSocket('udp4').bind(0, host)
@@ -41,14 +39,30 @@ async function freePort(host) {
   return port
 }
 
+const AUTHORITY = /^authority(\d+)$/
+const RELAY = /^relay(\d+)$/
+
+/** On this machine: each node has an address in a /16 of its own. */
+const LOOPBACK = {
+  relays: 5,
+  place(name) {
+    const number = AUTHORITY.test(name) ? Number(AUTHORITY.exec(name)[1]) : AUTHORITIES + Number(RELAY.exec(name)?.[1] ?? 0)
+    return { address: `127.${number + 1}.0.1`, inside: (command, args) => [command, args] }
+  },
+  port: freePort
+}
+
 export class OurNetwork {
   #folder
+  #site
   #bootstrap = []
   #authorities = []
   #interval = listInterval()
 
-  static async start(parent, name = 'ours') {
+  /** Brings it up. A `site` says where each node is, and with `pinned` that every path ends at relay 2, since no other is an exit. */
+  static async start(parent, name = 'ours', site = LOOPBACK) {
     const network = new OurNetwork()
+    network.#site = site
     network.#folder = join(parent, name)
     mkdirSync(network.#folder, { mode: 0o700 })
     await network.#start()
@@ -65,19 +79,15 @@ export class OurNetwork {
     const common = ['--json', '--log-level', 'warn', '--allow-private', '--list-interval-ms', String(this.#interval)]
     const network = this.#bootstrap.flatMap((entry) => ['--bootstrap', entry])
     // The channel ends the node when the bench is gone.
-    return new Process(
-      `anonnet ${name}`,
-      process.execPath,
-      [cli, command, '--state-dir', this.#state(name), ...args, ...common, ...network],
-      { ipc: true }
-    )
+    const line = [cli, command, '--state-dir', this.#state(name), ...args, ...common, ...network]
+    return new Process(`anonnet ${name}`, ...this.#site.place(name).inside(process.execPath, line), { ipc: true })
   }
 
   async #authority(at) {
     const identity = join(this.#state(`authority${at}`), 'identity.key')
     keyFileCreate(identity)
-    const host = `127.${at + 1}.0.1`
-    return { identity, address: `${host}:${await freePort(host)}` }
+    const { address } = this.#site.place(`authority${at}`)
+    return { identity, address: `${address}:${await this.#site.port(address)}` }
   }
 
   async #start() {
@@ -87,9 +97,12 @@ export class OurNetwork {
       this.#tool(`authority${at}`, 'bootstrap', ['--identity', identity, '--listen', address])
     )
     await Promise.all(this.#authorities.map((child) => child.line(readyOf)))
-    this.relays = Array.from({ length: RELAYS }, (_, at) =>
-      this.#tool(`relay${at}`, 'relay', ['--exit', '--exit-policy', 'accept *:*', '--listen', `127.${AUTHORITIES + at + 1}.0.1:0`])
-    )
+    const { relays: count, pinned } = this.#site
+    this.relays = Array.from({ length: count }, (_, at) => {
+      const exit = !pinned || at === count - 1 ? ['--exit', '--exit-policy', 'accept *:*'] : []
+      return this.#tool(`relay${at}`, 'relay', [...exit, '--listen', `${this.#site.place(`relay${at}`).address}:0`])
+    })
+    const isComplete = (line) => eventOf(line)?.event === 'list' && eventOf(line).relays === count
     const relays = await Promise.all(this.relays.map((child) => child.line(readyOf)))
     await Promise.all([...this.#authorities, ...this.relays].map((child) => child.line(isComplete, LIST_SECONDS)))
     this.hops = relays.map(({ found: { nodeId, address } }, at) => {

@@ -3,7 +3,7 @@ import { scaleLinear, scaleLog, scalePoint } from 'd3-scale'
 
 const WIDTH = 900
 const ROW_HEIGHT = 30
-const MARGIN = { top: 64, right: 190, bottom: 40, left: 290 }
+const MARGIN = { top: 64, right: 190, bottom: 40, left: 350 }
 const COLOURS = { held: '#1b7837', missed: '#b2182b', grid: '#dddddd', text: '#222222' }
 const escaped = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 const digits = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3))

@@ -163,6 +163,7 @@ impl From<ProxyRequestEvent> for NativeEvent {
             client: Some(request.client.to_string()),
             literal: Some(request.literal),
             again: request.again,
+            circuit: request.circuit,
             ..Self::default()
         }
     }

@@ -156,7 +156,7 @@ impl NativeNode {
     }
 
     /// Closes every link to other nodes, with all that runs on them; the next operation dials anew.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn close_links(&self) {
         self.node.close_links();
     }
@@ -216,9 +216,17 @@ impl NativeNode {
         self.proxies_close(listener)
     }
 
+    /// With `stands_ms` and `streams`, the same request gets the circuit again for so long, unless it has so many streams: without an event
+    /// before it is connected.
     #[napi(catch_unwind)]
-    pub fn attach(&self, request: u32, circuit: u32) -> bool {
-        self.proxies_attach(request, circuit)
+    pub fn attach(&self, request: u32, circuit: u32, stands_ms: Option<u32>, streams: Option<u32>) -> bool {
+        self.proxies_attach(request, circuit, stands_ms.zip(streams))
+    }
+
+    /// Takes back what stands for a circuit, or everything.
+    #[napi(catch_unwind)]
+    pub fn withdraw(&self, circuit: Option<u32>) {
+        self.proxies_withdraw(circuit);
     }
 
     #[napi(catch_unwind)]

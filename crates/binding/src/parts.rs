@@ -18,8 +18,16 @@ impl NativeNode {
         self.node.close_proxy(listener)
     }
 
-    pub(crate) fn proxies_attach(&self, request: u32, circuit: u32) -> bool {
-        self.node.attach(request, circuit)
+    pub(crate) fn proxies_attach(&self, request: u32, circuit: u32, stands: Option<(u32, u32)>) -> bool {
+        let stands = stands.map(|(time, streams)| anonnet_engine::Stands {
+            time: crate::node::milliseconds(time),
+            streams,
+        });
+        self.node.attach(request, circuit, stands)
+    }
+
+    pub(crate) fn proxies_withdraw(&self, circuit: Option<u32>) {
+        self.node.withdraw(circuit);
     }
 
     pub(crate) fn proxies_refuse(&self, request: u32, kind: ErrorKind) -> bool {
@@ -39,9 +47,11 @@ impl NativeNode {
         false
     }
 
-    pub(crate) fn proxies_attach(&self, _: u32, _: u32) -> bool {
+    pub(crate) fn proxies_attach(&self, _: u32, _: u32, _: Option<(u32, u32)>) -> bool {
         false
     }
+
+    pub(crate) fn proxies_withdraw(&self, _: Option<u32>) {}
 
     pub(crate) fn proxies_refuse(&self, _: u32, _: ErrorKind) -> bool {
         false

@@ -5,7 +5,7 @@ mod service;
 use crate::error::{CircuitError, StreamError, Violation};
 use crate::event::{Event, StreamId};
 use crate::limits::MAX_HOPS;
-use crate::mux::{Mux, MuxEvent, Side};
+use crate::mux::{Mux, MuxEvent, Side, micros};
 use crate::seal::{Seal, not_empty};
 use anonnet_cells::{
     Assembler, BODY_LEN, BodyWriter, Cell, CellError, Command, EndReason, Extend, Host, Kind, MAX_TARGET_LEN, Message, Messages,
@@ -16,6 +16,7 @@ use anonnet_crypto::handshake::ClientHandshake;
 use anonnet_crypto::keys::NodeId;
 use core::fmt;
 use core::net::SocketAddr;
+use core::time::Duration;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -242,8 +243,9 @@ impl ClientCircuit {
     }
 
     /// Appends the WINDOWs and last words that are due. Call it each time the buffer was handed to the link.
-    pub fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), CircuitError> {
-        self.mux.flush(self.forward.as_mut_slice(), out)
+    /// `now` is the time since any moment, the same for the circuit's life: by it the circuit knows how much credit its streams need.
+    pub fn flush(&mut self, now: Duration, out: &mut Vec<u8>) -> Result<(), CircuitError> {
+        self.mux.flush(self.forward.as_mut_slice(), micros(now), out)
     }
 
     /// One cell of the complete circuit.

@@ -3,7 +3,7 @@
 use crate::error::{CircuitError, StreamError, Violation};
 use crate::event::{ExtendRequest, HopEvent, StreamId};
 use crate::limits::MAX_RELAY_EARLY;
-use crate::mux::{Mux, MuxEvent, Side};
+use crate::mux::{Mux, MuxEvent, Side, micros};
 use crate::seal::{Seal, not_empty, write_message};
 use anonnet_cells::{
     BODY_LEN, Body, Cell, CellError, Command, EndReason, Extend, Kind, Message, Messages, Reassembly, TAG_LEN, cells, read_cookie,
@@ -15,6 +15,7 @@ use anonnet_crypto::keys::NodeId;
 use anonnet_crypto::service::verify_establish;
 use core::fmt;
 use core::net::IpAddr;
+use core::time::Duration;
 use zeroize::Zeroizing;
 
 /// A relay's layers of a circuit, once it is not the last hop any more.
@@ -327,7 +328,8 @@ impl LastHop {
     }
 
     /// Appends the WINDOWs and last words that are due. Call it each time the buffer was handed to the link.
-    pub fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), CircuitError> {
-        self.mux.flush(&mut self.layers, out)
+    /// `now` is the time since any moment, the same for the circuit's life: by it the circuit knows how much credit its streams need.
+    pub fn flush(&mut self, now: Duration, out: &mut Vec<u8>) -> Result<(), CircuitError> {
+        self.mux.flush(&mut self.layers, micros(now), out)
     }
 }

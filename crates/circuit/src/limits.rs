@@ -11,6 +11,8 @@ pub const MAX_WINDOW: u64 = 2 * 1024 * 1024;
 pub const MAX_CIRCUIT_CREDIT: u64 = 4 * 1024 * 1024;
 /// Bytes that a reader takes, at least, between two WINDOWs of a stream: so nobody can send WINDOWs that no data paid for.
 pub const MIN_WINDOW_STEP: u64 = INITIAL_WINDOW / 2;
+/// WINDOWs that a window's length of data earns: the finer, the less of the window waits for the next one.
+pub const WINDOWS_PER_WINDOW: u64 = 8;
 /// RELAY_EARLY cells of a circuit.
 pub const MAX_RELAY_EARLY: u8 = 16;
 /// RELAY_EARLY cells of one EXTEND.

@@ -9,12 +9,11 @@
 //! unknown. A generator hands out, in this order: client x[32], d | z [64] (FIPS 203); relay y[32], m[32].
 
 use crate::hash::{encap_prefix, h, xof};
-use crate::kem::{self, CT_LEN, EK_LEN};
+use crate::kem::{CT_LEN, EK_LEN, KemPublic, KemSecret};
 use crate::keys::{CircuitKey, CircuitKeyRing, NodeId};
 use crate::record::{EncryptedMessage, RECORD_OVERHEAD, SingleUseKey};
 use crate::{CryptoError, HandshakeFault};
 use core::fmt;
-use ml_kem::DecapsulationKey768;
 use rand_core::CryptoRng;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -167,7 +166,7 @@ pub struct ClientHandshake {
     b: [u8; 32],
     x: CircuitKey,
     ek: Box<[u8; EK_LEN]>,
-    dk: Box<DecapsulationKey768>,
+    kem: KemSecret,
     xb: Zeroizing<[u8; 32]>,
     mac: [u8; 32],
 }
@@ -181,7 +180,9 @@ impl ClientHandshake {
         }
         let x = CircuitKey::generate(rng);
         let xb = x.agree(onion_key).map_err(|_| HandshakeFault::LowOrder)?;
-        let (dk, ek) = kem::generate(rng);
+        let mut seed = Zeroizing::new([0; 64]);
+        rng.fill_bytes(seed.as_mut());
+        let (kem, ek) = KemSecret::from_seed(&seed);
 
         let transcript = Transcript {
             id: id.as_bytes(),
@@ -200,7 +201,7 @@ impl ClientHandshake {
                 b: *onion_key,
                 x,
                 ek,
-                dk,
+                kem,
                 xb,
                 mac,
             },
@@ -221,7 +222,7 @@ impl ClientHandshake {
 
         // Everything is computed before anything is refused: how long it takes says nothing about what was wrong.
         let xy = self.x.diffie_hellman(y);
-        let kem = kem::decapsulate(&self.dk, ct);
+        let kem = self.kem.decapsulate(ct);
         let transcript = Transcript {
             id: self.id.as_bytes(),
             b: &self.b,
@@ -285,6 +286,7 @@ pub fn relay_respond(
         return Err(HandshakeFault::Mac.into());
     }
     let extensions = k1.open(b"", &message).map_err(|_| HandshakeFault::Record)?;
+    let encapsulator = KemPublic::new(ek).ok_or(HandshakeFault::KemKey)?;
     let answer = respond(&extensions);
     if answer.len() > MAX_EXTENSIONS_LEN {
         return Err(CryptoError::ExtensionsTooLong);
@@ -292,7 +294,9 @@ pub fn relay_respond(
 
     let y = CircuitKey::generate(rng);
     let xy = y.diffie_hellman(x);
-    let (ct, kem) = kem::encapsulate(rng, ek)?;
+    let mut message = Zeroizing::new([0; 32]);
+    rng.fill_bytes(message.as_mut());
+    let (ct, kem) = encapsulator.encapsulate(&message);
     let schedule = transcript.schedule(xy.as_bytes(), bx.as_bytes(), &kem, y.public(), &ct);
     let (k2, hop) = schedule.split();
     let reply_record = k2.seal(b"", &answer)?.to_bytes();

@@ -9,7 +9,7 @@ pub mod cgo;
 mod error;
 pub mod handshake;
 pub mod hash;
-mod kem;
+pub mod kem;
 pub mod keys;
 pub mod keystore;
 pub mod record;

@@ -56,6 +56,8 @@ pub struct ProxyRequestEvent {
     pub literal: bool,
     /// The request of the try before this one, where that one's circuit failed.
     pub again: Option<u32>,
+    /// The circuit on which the request is under way already, because an answer stood; there is nothing to answer then.
+    pub circuit: Option<u32>,
 }
 
 #[derive(Debug)]

@@ -45,6 +45,8 @@ pub use node::Plant;
 pub use node::{Ask, CircuitSnapshot, IntroduceTo, Node, NodeOptions, PathHop, Peer, StoredAt};
 #[cfg(feature = "metrics")]
 pub use node::{LinkSnapshot, ProxySnapshot, Snapshot};
+#[cfg(feature = "proxy")]
+pub use proxy::Stands;
 pub use server::{RateLimit, Roles};
 #[cfg(feature = "exit")]
 pub use server::{Resolve, SystemResolver};

@@ -66,12 +66,22 @@ pub const PROXY_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long nothing may move on a stream of which one direction has ended: its program or server may be gone without a word, and TCP does not
 /// tell who only hears the end of the other's direction.
 pub const HALF_CLOSED_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Answers to proxied requests that stand for the same request.
+pub const STANDING_ANSWERS_MAX: usize = 1024;
+/// User, password and host of a request for which an answer may stand.
+pub const STANDING_QUESTION_MAX_BYTES: usize = 1024;
+/// How long a request on a circuit whose answer stood may take before TypeScript is told of it, and watches the circuit.
+pub const STANDING_PATIENCE: Duration = Duration::from_millis(100);
 /// Circuits that a request is tried on.
 pub const PROXY_ATTEMPTS_MAX: u32 = 3;
 /// Client circuits of a node.
 pub const CLIENT_CIRCUITS_MAX: usize = 16_384;
 /// Bytes of one read that goes up to JavaScript.
 pub const JS_READ_MAX_BYTES: usize = 64 * 1024;
+/// What a read for JavaScript waits for while its stream flows: a crossing costs as much as some ten thousand bytes.
+pub const JS_READ_WANTED_BYTES: usize = 32 * 1024;
+/// How long such a read waits.
+pub const JS_READ_PATIENCE: Duration = Duration::from_millis(1);
 /// Largest single write that is taken from JavaScript.
 pub const JS_WRITE_MAX_BYTES: usize = 1024 * 1024;
 /// Most operations of a node under way.

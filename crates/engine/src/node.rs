@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
-use crate::client::{BuildRequest, CircuitHandle, build};
+use crate::client::{BuildRequest, CircuitHandle, Circuits, build};
 use crate::clock::unix_seconds;
 use crate::events::{Event, EventQueue, OpId, OpValue};
 use crate::keyfile;
@@ -112,7 +112,7 @@ struct Inner {
     listening: Option<SocketAddr>,
     events: EventQueue,
     operations: Operations,
-    circuits: Mutex<HashMap<u32, CircuitHandle>>,
+    circuits: Circuits,
     streams: Mutex<HashMap<u32, Arc<StreamHandle>>>,
     #[cfg(feature = "proxy")]
     proxies: Mutex<HashMap<u32, AbortHandle>>,

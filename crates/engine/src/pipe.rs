@@ -139,6 +139,7 @@ impl Pipe {
             StreamHandle {
                 pipe,
                 finished: AtomicBool::new(false),
+                flows: AtomicBool::new(false),
             },
         )
     }

@@ -328,8 +328,8 @@ async fn a_proxy_asks_which_circuit_and_is_told() {
         (socket, request.await)
     };
     let (mut socket, request) = ask().await;
-    assert!(client.node.attach(request, circuit));
-    assert!(!client.node.attach(request, circuit));
+    assert!(client.node.attach(request, circuit, None));
+    assert!(!client.node.attach(request, circuit, None));
     let mut answer = [0; 16];
     support::soon(socket.read_exact(&mut answer)).await.unwrap();
     assert_eq!(&answer, b"\x05\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00data");
@@ -350,7 +350,7 @@ async fn a_proxy_asks_which_circuit_and_is_told() {
     assert!(client.node.close_proxy(listener));
     assert!(!client.node.close_proxy(listener));
     let _ = support::soon(socket.read_to_end(&mut answer)).await;
-    until("nobody waits for it any more", || !client.node.attach(request, circuit)).await;
+    until("nobody waits for it any more", || !client.node.attach(request, circuit, None)).await;
     let taken = client.op(|op| client.node.listen_proxy(op, "192.0.2.1:1".parse().unwrap())).await;
     assert_eq!(taken.err(), Some(ErrorKind::BindFailed));
 }

@@ -9,7 +9,7 @@ pub const ALPN: &[u8] = b"anonnet/1";
 pub const TEARDOWN_CODE: u32 = 0;
 
 /// Bytes a peer may send on one stream before we read: the bound of what a paused circuit holds, per hop and direction.
-pub const STREAM_WINDOW: u32 = 128 * 1024;
+pub const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Circuits that a client may have open on its link to us; one more is reset.
 pub const MAX_CLIENT_CIRCUITS: u32 = 1_024;

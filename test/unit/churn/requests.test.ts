@@ -136,4 +136,33 @@ describe('requests', () => {
     expect(hand.ask(5, 'a', 1, { target: undefined })).toEqual([{ type: 'refuse', request: 5, code: 'ERR_ANONNET_INVALID_ARGUMENT' }])
     expect(() => hand.send({ type: 'nonsense' } as never)).toThrow(expect.objectContaining({ code: 'ERR_ANONNET_INTERNAL' }))
   })
+
+  it('counts streams whose answer stood, and watches those that are slow without attaching them', () => {
+    const hand = new Hand()
+    hand.send({ type: 'list', usable: true })
+    hand.finish()
+    const circuit = of(hand.ask(1, 'a'), 'attach')[0]!.circuit
+    hand.send({ type: 'connected', request: 1 })
+    const open = () => hand.state.circuits.get(circuit)!.open
+    hand.send({ type: 'taken', circuit })
+    expect(open()).toBe(2)
+    hand.send({ type: 'taken', circuit: 9_999 })
+    hand.send({ type: 'streamClosed', circuit })
+    expect(open()).toBe(1)
+    expect(of(hand.ask(2, 'a', 443, { on: circuit }), 'attach')).toEqual([])
+    expect(open()).toBe(2)
+    expect(hand.state.requests.get(2)?.attached?.circuit).toBe(circuit)
+    // Another key's circuit, or one that is gone, is nobody's answer.
+    for (const [request, isolation, on] of [
+      [3, 'b', circuit],
+      [4, 'a', 9_999]
+    ] as const) {
+      expect(hand.ask(request, isolation, 443, { on })).toEqual([])
+      expect(hand.state.requests.has(request)).toBe(false)
+    }
+    expect(open()).toBe(2)
+    const again = of(hand.send({ type: 'streamFailed', request: 2, code: 'ERR_ANONNET_CIRCUIT_CLOSED' }), 'attach')
+    expect(again[0]?.circuit).not.toBe(circuit)
+    expect(open()).toBe(1)
+  })
 })

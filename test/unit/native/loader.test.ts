@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { loadInside } from '../../../ts/native/inside.js'
 import { findAddon, packageRoot, platformName } from '../../../ts/native/loader.js'
 
 let folder: string
@@ -51,6 +52,33 @@ describe('loader', () => {
     const error = thrown(() => findAddon({}, folder))
     expect(error.message).not.toContain('the local build: not there')
     expect(error.message).toContain('the local build: ')
+  })
+
+  it('takes the addon beside the command, and no other, where there is one', () => {
+    const beside = join(folder, 'archive')
+    mkdirSync(beside)
+    expect(thrown(() => findAddon({}, folder, beside)).message).not.toContain('beside')
+    writeFileSync(join(beside, `anonnet.${platformName()}.node`), 'no library')
+    const { message } = thrown(() => findAddon({}, folder, beside))
+    expect(message).toContain('the addon beside the command: ')
+    expect(message).not.toMatch(/not there|local build|npm install/)
+  })
+
+  it('takes the addon out of an executable, and leaves nothing behind', () => {
+    let path = ''
+    const require = ((id: string) => {
+      path = id
+      return { mode: statSync(id).mode & 0o777, folder: statSync(dirname(id)).mode & 0o777, content: readFileSync(id, 'utf8') }
+    }) as NodeJS.Require
+    const asset = { getRawAsset: () => new TextEncoder().encode('the addon').buffer as ArrayBuffer }
+    expect(loadInside(require, 'anonnet.x.node', asset)).toEqual({ mode: 0o500, folder: 0o700, content: 'the addon' })
+    expect(basename(path)).toBe('anonnet.x.node')
+    expect(existsSync(dirname(path))).toBe(false)
+    const failing = (() => {
+      throw new Error('no')
+    }) as unknown as NodeJS.Require
+    expect(() => loadInside(failing, 'anonnet.x.node', asset)).toThrow('no')
+    expect(() => loadInside(require, 'anonnet.x.node')).toThrow('no single executable')
   })
 
   it('takes an explicit path as an order: nothing else is tried', () => {

@@ -16,6 +16,8 @@ interface FakeNode {
   emit(event: object): void
   attached?: [number, number][]
   refused?: [number, string][]
+  standing?: Map<number, [number | undefined, number | undefined]>
+  withdrawn?: (number | undefined)[]
 }
 const { network, made } = createRequire(import.meta.url)(FAKE) as { network: Map<string, FakeNode>; made: FakeNode[] }
 
@@ -130,7 +132,7 @@ describe('a test network', () => {
     await until(() => native.attached?.length === 4)
     expect(native.attached!.at(-1)![0]).toBe(6)
     expect(native.attached!.at(-1)![1]).not.toBe(circuit.get(1))
-    native.emit({ type: 'proxyConnected', request: 6 })
+    native.emit({ type: 'proxyConnected', request: 6, circuit: native.attached!.at(-1)![1] })
     // An address where a name could have been is worth a warning (attack 34), a private one is not, and one a minute is enough.
     const warnings: string[] = []
     const reading = (async () => {
@@ -142,6 +144,26 @@ describe('a test network', () => {
     await until(() => native.attached?.length === 7)
     expect(warnings).toEqual([expect.stringContaining('socks5h')])
     expect(warnings[0]).not.toContain('192.0.2.9')
+    // Answers stand as long as their circuits take streams; not where each request is warned of.
+    const stands = (request: number) => native.standing!.get(request)!
+    for (const request of [1, 2, 3, 6, 7]) expect(stands(request)).toEqual([expect.any(Number), expect.any(Number)])
+    expect(stands(1)[0]).toBeGreaterThan(60_000)
+    for (const request of [8, 9]) expect(stands(request)).toEqual([undefined, undefined])
+    // A request whose answer stood is counted when it is connected, and watched when it is slow.
+    const circuit7 = native.attached!.find(([request]) => request === 7)![1]
+    native.emit({ type: 'proxyConnected', request: 20, circuit: circuit7 })
+    ask(21, { host: '127.0.0.1', literal: true, circuit: circuit7 })
+    native.emit({ type: 'proxyFailed', request: 21, circuit: circuit7, code: 'ERR_ANONNET_STREAM_LIMIT' })
+    ask(22, { host: '127.0.0.1', literal: true, again: 21 })
+    await until(() => native.attached?.length === 8)
+    expect(native.attached!.at(-1)![0]).toBe(22)
+    expect(native.attached!.at(-1)![1]).not.toBe(circuit7)
+    // The circuit takes no new streams: nothing stands for it any more.
+    expect(native.withdrawn).toContain(circuit7)
+    // One whose circuit is gone waits for nothing: the native side asks for it again itself.
+    ask(23, { circuit: 4_000_000 })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(native.attached!.length).toBe(8)
     native.emit({ type: 'streamEnded', circuit: native.attached!.at(-1)![1] })
     await node.close()
     await reading

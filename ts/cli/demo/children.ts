@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { isSingleExecutable } from '../../native/index.js'
 import { CommandFailed } from '../io.js'
 
 /** How long a process may take to drain before it is killed, in milliseconds. */
@@ -35,7 +36,9 @@ export class Child {
     this.name = name
     this.kind = kind
     // The channel ties the child to this process: when this one is gone, even by kill -9, the child ends itself.
-    this.#process = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', ...args], {
+    // A single executable is its own script.
+    const script = isSingleExecutable() ? [] : [...process.execArgv, process.argv[1] ?? '']
+    this.#process = spawn(process.execPath, [...script, ...args], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc']
     })
     this.pid = this.#process.pid ?? 0

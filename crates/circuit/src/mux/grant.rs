@@ -1,6 +1,7 @@
 //! How much credit this side gives: the receiving half of flow control.
 
-use crate::limits::{INITIAL_WINDOW, MAX_CIRCUIT_CREDIT, MAX_WINDOW, MIN_WINDOW_STEP};
+use super::rate::{Rate, RoundTrip};
+use crate::limits::{INITIAL_WINDOW, MAX_CIRCUIT_CREDIT, MAX_WINDOW, MIN_WINDOW_STEP, WINDOWS_PER_WINDOW};
 
 /// What came on a stream, and up to where more may come.
 #[derive(Debug)]
@@ -15,7 +16,20 @@ pub(crate) struct Receiving {
     granted_at: u64,
     /// How far ahead of the application the other side may be.
     window: u64,
+    /// How much of it the stream needs.
+    rate: Rate,
+    /// A byte from that offset on was allowed by the WINDOW of `asked`; [`NONE`] when no round trip is measured.
+    awaited: u64,
+    /// When that WINDOW was made, microseconds.
+    asked: u64,
+    /// Nothing was queued when it was made.
+    asked_empty: bool,
+    /// The sender stopped right before that byte: it waited for the WINDOW.
+    blocked: bool,
 }
+
+/// No offset.
+const NONE: u64 = u64::MAX;
 
 /// What the other streams of the circuit leave.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +48,11 @@ impl Receiving {
             granted: INITIAL_WINDOW,
             granted_at: 0,
             window: INITIAL_WINDOW,
+            rate: Rate::new(),
+            awaited: NONE,
+            asked: 0,
+            asked_empty: false,
+            blocked: false,
         }
     }
 
@@ -45,6 +64,7 @@ impl Receiving {
             return false;
         }
         self.received = received;
+        self.blocked |= received == self.awaited;
         true
     }
 
@@ -58,9 +78,31 @@ impl Receiving {
         true
     }
 
-    /// Whether a WINDOW may be due: the application took half a window since the last one.
+    /// Whether the first byte came that the last WINDOW allowed: [`Receiving::sample`] has to be told when.
+    #[inline]
+    pub const fn is_answered(&self) -> bool {
+        self.received > self.awaited
+    }
+
+    /// Bytes that come before the one that is awaited.
+    #[cfg(test)]
+    pub const fn before_awaited(&self) -> u64 {
+        self.awaited.saturating_sub(self.received)
+    }
+
+    /// Ends the measurement of a round trip, if there is an answer, and if the sender waited for it.
+    pub fn sample(&mut self, now: u64, trip: &mut RoundTrip) {
+        if self.is_answered() {
+            self.awaited = NONE;
+            if self.blocked {
+                trip.sample(now.saturating_sub(self.asked), now, self.asked_empty);
+            }
+        }
+    }
+
+    /// Whether a WINDOW may be due: the application took an eighth of a window since the last one.
     pub fn is_due(&self) -> bool {
-        self.consumed - self.granted_at >= self.window / 2
+        self.consumed - self.granted_at >= (self.window / WINDOWS_PER_WINDOW).max(MIN_WINDOW_STEP)
     }
 
     /// Bytes that came and were not taken.
@@ -73,26 +115,31 @@ impl Receiving {
         self.granted - self.consumed
     }
 
-    /// The offset of the next WINDOW, if one is worth sending. The window doubles while the reader keeps up, within the circuit's
-    /// credit and the stream's share of it; there is no clock here, and none is needed.
-    pub fn grant(&mut self, pool: Pool) -> Option<u64> {
-        if !self.is_due() {
+    /// The offset of the next WINDOW, if one is worth sending. The window follows what the stream delivers, while the reader keeps up, within
+    /// the circuit's credit and the stream's share of it. Where the round trip is doubtful it waits until half a window is left: then
+    /// nothing is queued, and the next sample is believed.
+    pub fn grant(&mut self, pool: Pool, now: u64, trip: &RoundTrip) -> Option<u64> {
+        let empty = self.consumed - self.granted_at >= self.window / 2;
+        if !self.is_due() || (trip.is_doubtful(now) && !empty) {
             return None;
         }
-        let mut window = if self.backlog() <= self.window / 4 {
-            self.window * 2
-        } else {
-            self.window
-        };
+        let keeps_up = self.backlog() <= self.window / 4;
         let share = (MAX_CIRCUIT_CREDIT / pool.streams.max(1)).min(MAX_WINDOW);
-        window = window
+        self.window = self
+            .rate
+            .window(self.window, self.consumed, keeps_up, now, trip)
             .min(share)
             .min(MAX_CIRCUIT_CREDIT.saturating_sub(pool.others))
             .max(INITIAL_WINDOW);
-        self.window = window;
-        let offset = self.consumed + window;
+        let offset = self.consumed + self.window;
         if offset < self.granted + MIN_WINDOW_STEP {
             return None;
+        }
+        if self.awaited == NONE {
+            self.awaited = self.granted;
+            self.blocked = self.received == self.granted;
+            self.asked = now;
+            self.asked_empty = empty && trip.is_doubtful(now);
         }
         self.granted = offset;
         self.granted_at = self.consumed;
@@ -102,8 +149,8 @@ impl Receiving {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pool, Receiving};
-    use crate::limits::{INITIAL_WINDOW, MAX_CIRCUIT_CREDIT, MAX_WINDOW, MIN_WINDOW_STEP};
+    use super::{Pool, Receiving, RoundTrip};
+    use crate::limits::{INITIAL_WINDOW, MAX_CIRCUIT_CREDIT, MAX_WINDOW, MIN_WINDOW_STEP, WINDOWS_PER_WINDOW};
 
     const ALONE: Pool = Pool { others: 0, streams: 1 };
 
@@ -119,7 +166,7 @@ mod tests {
         for _ in 0..20 {
             let half = receiving.window / 2;
             take(&mut receiving, half);
-            receiving.grant(ALONE).unwrap();
+            receiving.grant(ALONE, 0, &RoundTrip::default()).unwrap();
             windows.push(receiving.outstanding());
         }
         assert_eq!(windows[..5], [2, 4, 8, 16, 32].map(|times| times * INITIAL_WINDOW));
@@ -132,7 +179,7 @@ mod tests {
         for _ in 0..20 {
             while receiving.receive(1024) {}
             assert!(receiving.consume(MIN_WINDOW_STEP as usize));
-            assert!(receiving.grant(ALONE).is_some());
+            assert!(receiving.grant(ALONE, 0, &RoundTrip::default()).is_some());
             assert_eq!(receiving.outstanding(), INITIAL_WINDOW);
         }
     }
@@ -141,10 +188,31 @@ mod tests {
     fn nothing_is_granted_before_half_a_window_was_taken() {
         let mut receiving = Receiving::new();
         take(&mut receiving, MIN_WINDOW_STEP - 1);
-        assert_eq!(receiving.grant(ALONE), None);
+        assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), None);
         take(&mut receiving, 1);
-        assert_eq!(receiving.grant(ALONE), Some(MIN_WINDOW_STEP + 2 * INITIAL_WINDOW));
-        assert_eq!(receiving.grant(ALONE), None);
+        assert_eq!(
+            receiving.grant(ALONE, 0, &RoundTrip::default()),
+            Some(MIN_WINDOW_STEP + 2 * INITIAL_WINDOW)
+        );
+        assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), None);
+    }
+
+    #[test]
+    fn a_large_window_is_granted_by_eighths() {
+        let mut receiving = Receiving::new();
+        for _ in 0..20 {
+            let half = receiving.window / 2;
+            take(&mut receiving, half);
+            receiving.grant(ALONE, 0, &RoundTrip::default());
+        }
+        let step = MAX_WINDOW / WINDOWS_PER_WINDOW;
+        for _ in 0..3 * WINDOWS_PER_WINDOW {
+            take(&mut receiving, step - 1);
+            assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), None);
+            take(&mut receiving, 1);
+            let offset = receiving.consumed + MAX_WINDOW;
+            assert_eq!(receiving.grant(ALONE, 0, &RoundTrip::default()), Some(offset));
+        }
     }
 
     #[test]
@@ -154,7 +222,7 @@ mod tests {
             for _ in 0..10 {
                 let half = receiving.window / 2;
                 take(&mut receiving, half);
-                receiving.grant(pool);
+                receiving.grant(pool, 0, &RoundTrip::default());
             }
             receiving.window
         };

@@ -7,6 +7,7 @@
 //! other has nothing more on its way, forgets the stream at that moment, and can refuse everything else without guessing.
 
 mod grant;
+mod rate;
 mod receive;
 mod send;
 mod table;
@@ -16,6 +17,7 @@ mod tests;
 use crate::event::StreamId;
 use crate::limits::MAX_STREAMS;
 use anonnet_cells::{EndReason, Resolved, Target};
+pub(crate) use rate::micros;
 use table::{End, Stream, Table, Use};
 
 /// Which end this is.

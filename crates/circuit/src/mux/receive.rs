@@ -47,9 +47,13 @@ impl Mux {
         if !stream.receiving.receive(data.len()) {
             return Err(Violation::Credit.into());
         }
+        let answered = stream.receiving.is_answered();
         // What was on its way when this side reset the stream ends here; the credit above bounds it.
         if stream.said != End::Final {
             sink(MuxEvent::Data { stream: id, data });
+        }
+        if answered {
+            self.mark_due(id);
         }
         Ok(())
     }

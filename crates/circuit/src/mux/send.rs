@@ -211,14 +211,14 @@ impl Mux {
         Ok(())
     }
 
-    /// Writes all that is due, as many messages to a cell as fit.
-    pub fn flush<S: Seal + ?Sized>(&mut self, seal: &mut S, out: &mut Vec<u8>) -> Result<(), CircuitError> {
-        while let Some(first) = self.next_due()? {
+    /// Writes all that is due, as many messages to a cell as fit. `now`: microseconds.
+    pub fn flush<S: Seal + ?Sized>(&mut self, seal: &mut S, now: u64, out: &mut Vec<u8>) -> Result<(), CircuitError> {
+        while let Some(first) = self.next_due(now)? {
             append::<(), CircuitError>(out, Command::Relay, |tag, body| {
                 let mut writer = BodyWriter::new(body);
                 writer.push(&first.message())?;
                 while writer.room().is_some_and(|room| room >= WINDOW_LEN) {
-                    let Some(due) = self.next_due()? else { break };
+                    let Some(due) = self.next_due(now)? else { break };
                     writer.push(&due.message())?;
                 }
                 seal.seal(Command::Relay, tag, body);
@@ -228,7 +228,7 @@ impl Mux {
         Ok(())
     }
 
-    fn next_due(&mut self) -> Result<Option<Due>, CircuitError> {
+    fn next_due(&mut self, now: u64) -> Result<Option<Due>, CircuitError> {
         while let Some(id) = self.table.as_mut().and_then(|table| table.next_due()) {
             let Some((said, heard)) = self.get_mut(id).map(|stream| (stream.said, stream.heard)) else {
                 continue;
@@ -249,7 +249,7 @@ impl Mux {
                     payload: Payload::Closed([EndReason::Closed as u8]),
                 }));
             }
-            if let Some(offset) = self.grant(id) {
+            if let Some(offset) = self.grant(id, now) {
                 return Ok(Some(Due {
                     stream: id,
                     seq: 0,
@@ -260,8 +260,16 @@ impl Mux {
         Ok(None)
     }
 
-    fn grant(&mut self, id: StreamId) -> Option<u64> {
+    fn grant(&mut self, id: StreamId, now: u64) -> Option<u64> {
         let table = self.table.as_mut()?;
+        let mut trip = table.trip;
+        let receiving = &mut table.get_mut(id)?.receiving;
+        receiving.sample(now, &mut trip);
+        let due = receiving.is_due();
+        table.trip = trip;
+        if !due {
+            return None;
+        }
         let (mut others, mut streams) = (0, 0);
         for stream in table.iter() {
             let outstanding = stream.outstanding();
@@ -273,6 +281,6 @@ impl Mux {
         if stream.heard != End::Open {
             return None;
         }
-        stream.receiving.grant(Pool { others, streams })
+        stream.receiving.grant(Pool { others, streams }, now, &trip)
     }
 }

@@ -1,6 +1,7 @@
 //! The streams of a circuit.
 
 use super::grant::Receiving;
+use super::rate::RoundTrip;
 use crate::event::StreamId;
 use crate::limits::INITIAL_WINDOW;
 
@@ -93,6 +94,8 @@ pub(crate) struct Table {
     due: Vec<StreamId>,
     /// Where the last search ended: cells of one stream come in bunches.
     cursor: usize,
+    /// How long the circuit takes; all streams of it measure the same.
+    pub trip: RoundTrip,
 }
 
 impl Table {

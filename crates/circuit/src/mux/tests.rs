@@ -2,6 +2,7 @@
 
 mod honest;
 mod lying;
+mod window;
 
 use super::{Mux, MuxEvent, Side};
 use crate::error::CircuitError;

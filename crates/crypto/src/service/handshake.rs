@@ -13,12 +13,11 @@
 use super::{IntroKeys, KEM_KEY_LEN};
 use crate::handshake::{HopSecrets, Schedule, key_half, schedule_of};
 use crate::hash::{encap_prefix, h, xof};
-use crate::kem::{self, CT_LEN};
+use crate::kem::{CT_LEN, KemSecret};
 use crate::keys::CircuitKey;
 use crate::record::{EncryptedMessage, RECORD_OVERHEAD};
 use crate::{CryptoError, HandshakeFault};
 use core::fmt;
-use ml_kem::DecapsulationKey768;
 use rand_core::CryptoRng;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
@@ -152,7 +151,7 @@ fn auth(verify: &[u8; 32], transcript: &Transcript<'_>, y: &[u8; 32], ct: &[u8; 
 pub struct ServiceClient {
     entry: ServiceEntry,
     x: CircuitKey,
-    dk: Box<DecapsulationKey768>,
+    dk: KemSecret,
     ek: Box<[u8; KEM_KEY_LEN]>,
     xb: Zeroizing<[u8; 32]>,
     kem_s: Zeroizing<[u8; 32]>,
@@ -166,8 +165,8 @@ impl ServiceClient {
         let plain = pad(payload)?;
         let x = CircuitKey::generate(rng);
         let xb = x.agree(&entry.onion_key).map_err(|_| HandshakeFault::LowOrder)?;
-        let (dk, ek) = kem::generate(rng);
-        let (ct_s, kem_s) = kem::encapsulate(rng, &entry.kem_key)?;
+        let (dk, ek) = super::keys::fresh(rng);
+        let (ct_s, kem_s) = super::keys::encapsulate(rng, &entry.kem_key)?;
 
         let transcript = Transcript {
             auth: &entry.auth_key,
@@ -205,7 +204,7 @@ impl ServiceClient {
         let given: &[u8; 32] = rest.try_into().map_err(|_| HandshakeFault::Length)?;
         // As in the handshake with a hop: everything is computed before anything is refused.
         let xy = self.x.diffie_hellman(y);
-        let kem = kem::decapsulate(&self.dk, ct);
+        let kem = self.dk.decapsulate(ct);
         let transcript = Transcript {
             auth: &self.entry.auth_key,
             subcredential: &self.entry.subcredential,
@@ -255,7 +254,7 @@ impl IntroKeys {
             return Err(HandshakeFault::LowOrder.into());
         }
         let bx = Zeroizing::new(bx.to_bytes());
-        let kem_s = kem::decapsulate(&self.kem, ct_s);
+        let kem_s = self.kem.decapsulate(ct_s);
         let kem = Static {
             key: &self.kem_public,
             ct: ct_s,
@@ -305,7 +304,7 @@ impl Introduction {
     pub fn respond(self, rng: &mut impl CryptoRng) -> Result<(HopSecrets, Vec<u8>), CryptoError> {
         let y = CircuitKey::generate(rng);
         let xy = y.diffie_hellman(&self.x);
-        let (ct, kem) = kem::encapsulate(rng, &self.ek)?;
+        let (ct, kem) = super::keys::encapsulate(rng, &self.ek)?;
         let transcript = Transcript {
             auth: &self.auth,
             subcredential: &self.subcredential,

@@ -3,10 +3,9 @@
 use super::KEM_KEY_LEN;
 use crate::CryptoError;
 use crate::hash::{encap_prefix, h};
-use crate::kem;
+use crate::kem::KemSecret;
 use crate::keys::{CircuitKey, IdentityKey, IdentityPublic};
 use core::fmt;
-use ml_kem::DecapsulationKey768;
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 
@@ -22,7 +21,7 @@ pub struct IntroKeys {
     auth: IdentityKey,
     pub(super) auth_public: [u8; 32],
     pub(super) onion: CircuitKey,
-    pub(super) kem: Box<DecapsulationKey768>,
+    pub(super) kem: KemSecret,
     pub(super) kem_public: Box<[u8; KEM_KEY_LEN]>,
 }
 
@@ -31,7 +30,7 @@ impl IntroKeys {
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let auth = IdentityKey::generate(rng);
         let onion = CircuitKey::generate(rng);
-        let (kem, kem_public) = kem::generate(rng);
+        let (kem, kem_public) = super::keys::fresh(rng);
         Self {
             auth_public: *auth.public().as_bytes(),
             auth,

@@ -4,6 +4,7 @@
 mod blind;
 mod handshake;
 mod intro;
+mod keys;
 mod pow;
 
 pub use blind::{BlindedKey, blind, subcredential};

@@ -1,11 +1,13 @@
 //! The client's end of a circuit, as the driver sees it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use anonnet_cells::{EndReason, IntroduceStatus};
 use anonnet_circuit::{ClientCircuit, Event};
 use anonnet_errors::{ErrorKind, HasKind};
 
+use crate::clock::monotonic_ns;
 use crate::driver::{Router, Side};
 use crate::pipe::Answer;
 use crate::rng::os_rng;
@@ -65,7 +67,9 @@ impl Side for ClientSide {
     }
 
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
-        self.circuit.flush(out).map_err(|error| error.kind())
+        self.circuit
+            .flush(Duration::from_nanos(monotonic_ns()), out)
+            .map_err(|error| error.kind())
     }
 
     fn send(&mut self, stream: u16, data: &[u8], out: &mut Vec<u8>) -> Result<usize, ErrorKind> {

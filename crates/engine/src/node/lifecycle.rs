@@ -1,6 +1,5 @@
 //! How a node begins and ends.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
@@ -17,13 +16,14 @@ use tokio::sync::Semaphore;
 use super::{Inner, Node, NodeOptions, StoredAt};
 use crate::bandwidth::Bandwidth;
 use crate::bugs;
+use crate::client::Circuits;
 use crate::events::{Event, EventQueue, OpId, OpValue};
 use crate::keyfile::{self, KeyFileError};
 use crate::limits::POW_SOLVERS_MAX;
 use crate::memory;
 use crate::ops::Operations;
 #[cfg(feature = "proxy")]
-use crate::proxy::Attach;
+use crate::proxy::{Answers, Attach};
 use crate::quota::Quota;
 use crate::rng::os_rng;
 use crate::rpc::Pending;
@@ -128,10 +128,12 @@ impl Node {
             spawn(accept_links(Arc::clone(&server), transport.clone()));
         }
         bugs::tell(&events);
+        let circuits = Circuits::default();
         #[cfg(feature = "proxy")]
         let attach = Attach {
             events: events.clone(),
             pending: Arc::new(Pending::new(ATTACH_PENDING_MAX)),
+            answers: Arc::new(Answers::new(Arc::clone(&circuits))),
             stats: Arc::default(),
         };
         let inner = Inner {
@@ -143,7 +145,7 @@ impl Node {
             listening,
             operations: Operations::new(events.clone(), runtime.clone()),
             events,
-            circuits: Mutex::new(HashMap::new()),
+            circuits,
             streams: Mutex::default(),
             #[cfg(feature = "proxy")]
             proxies: Mutex::default(),

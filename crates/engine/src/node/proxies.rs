@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::Node;
 use crate::events::{OpId, OpValue};
-use crate::proxy::listen;
+use crate::proxy::{Chosen, Stands, listen};
 use crate::sync::lock;
 
 impl Node {
@@ -34,13 +34,20 @@ impl Node {
     /// Closes a proxy and its clients' connections.
     pub fn close_proxy(&self, listener: u32) -> bool {
         let task = lock(&self.inner.proxies).remove(&listener);
+        self.inner.attach.answers.close(listener);
         task.inspect(AbortHandle::abort).is_some()
     }
 
-    /// Gives a proxied request a circuit.
-    pub fn attach(&self, request: u32, circuit: u32) -> bool {
-        let choice = self.inner.circuit(circuit).map(|handle| (circuit, handle));
+    /// Gives a proxied request a circuit. With `stands`, the same request gets it again without being asked about, once it has connected.
+    pub fn attach(&self, request: u32, circuit: u32, stands: Option<Stands>) -> bool {
+        let offer = stands.map(|stands| self.inner.attach.answers.offer(stands));
+        let choice = self.inner.circuit(circuit).map(|handle| Chosen { circuit, handle, offer });
         self.inner.attach.pending.answer(request, choice)
+    }
+
+    /// Takes back every answer that stands for a circuit; without one, all of them.
+    pub fn withdraw(&self, circuit: Option<u32>) {
+        self.inner.attach.answers.withdraw(circuit);
     }
 
     /// Refuses a proxied request.

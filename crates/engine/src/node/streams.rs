@@ -8,7 +8,7 @@ use anonnet_errors::ErrorKind;
 
 use super::Node;
 use crate::events::{Failure, OpId, OpValue};
-use crate::limits::{JS_READ_MAX_BYTES, JS_WRITE_MAX_BYTES};
+use crate::limits::{JS_READ_MAX_BYTES, JS_READ_PATIENCE, JS_READ_WANTED_BYTES, JS_WRITE_MAX_BYTES};
 use crate::pipe::{Answer, StreamHandle};
 use crate::server::{read_stream_frame, write_stream_frame};
 use crate::sync::lock;
@@ -46,11 +46,11 @@ impl Node {
         self.inner.operations.start_making(op, work, move |stream| unmaking.destroy(stream))
     }
 
-    /// Reads what has arrived, 64 KiB at most; an answer without bytes is the end.
+    /// Reads what has arrived, 64 KiB at most, while the stream flows in runs of 32 KiB; an answer without bytes is the end.
     pub fn read(&self, op: OpId, stream: u32) -> Result<(), ErrorKind> {
         let handle = self.stream(stream)?;
         self.inner.operations.start(op, async move {
-            let bytes = handle.read_some(JS_READ_MAX_BYTES).await?;
+            let bytes = handle.read_run(JS_READ_WANTED_BYTES, JS_READ_MAX_BYTES, JS_READ_PATIENCE).await?;
             if let Some(bytes) = &bytes {
                 handle.release(bytes.len());
             }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use anonnet_cells::EndReason;
 use anonnet_errors::ErrorKind;
+use tokio::time::timeout;
 
 use super::{Answer, INBOUND, OUTBOUND, Pipe};
 use crate::limits::{OUTBOUND_HIGH_WATER_BYTES, SPARE_BUFFER_MAX_BYTES};
@@ -14,6 +16,8 @@ use crate::limits::{OUTBOUND_HIGH_WATER_BYTES, SPARE_BUFFER_MAX_BYTES};
 pub struct StreamHandle {
     pub(super) pipe: Arc<Pipe>,
     pub(super) finished: AtomicBool,
+    /// The last read brought so much that more is likely to be on its way.
+    pub(super) flows: AtomicBool,
 }
 
 impl StreamHandle {
@@ -60,6 +64,33 @@ impl StreamHandle {
         std::future::poll_fn(|cx| self.poll_read(cx, into)).await
     }
 
+    /// As [`read_some`](Self::read_some), for a reader to whom each call costs as much as many bytes: while the stream flows, what comes
+    /// within `patience` is joined, up to `wanted`. The first bytes after a pause come at once.
+    pub(crate) async fn read_run(&self, wanted: usize, max: usize, patience: Duration) -> Result<Option<Vec<u8>>, ErrorKind> {
+        self.arrived(1).await;
+        if self.flows.load(Ordering::Relaxed) {
+            // Late or not, what is there is taken.
+            _ = timeout(patience, self.arrived(wanted)).await;
+        }
+        let read = self.read_some(max).await;
+        let flows = matches!(&read, Ok(Some(bytes)) if bytes.len() >= wanted / 4);
+        self.flows.store(flows, Ordering::Relaxed);
+        read
+    }
+
+    /// Waits until so many bytes are there, or the end is.
+    async fn arrived(&self, count: usize) {
+        std::future::poll_fn(|cx| {
+            let mut inbound = self.pipe.inbound();
+            if inbound.bytes.len() >= count || inbound.finished || inbound.ended.is_some() {
+                return Poll::Ready(());
+            }
+            inbound.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// At most `max` bytes of what has arrived.
     pub(crate) async fn read_some(&self, max: usize) -> Result<Option<Vec<u8>>, ErrorKind> {
         std::future::poll_fn(|cx| {
@@ -93,6 +124,7 @@ impl StreamHandle {
     }
 
     /// What the edge has read is not taken where it passes it on.
+    #[cfg(any(feature = "exit", feature = "proxy"))]
     pub(crate) fn blocked(&self) {
         if let Some(hold) = self.pipe.hold(INBOUND) {
             hold.pause();
@@ -100,6 +132,7 @@ impl StreamHandle {
     }
 
     /// Until the stream is over without having ended well, whatever of it is still to be passed on. For one task at a time.
+    #[cfg(any(feature = "exit", feature = "proxy"))]
     pub(crate) fn broken(&self) -> impl Future<Output = ErrorKind> {
         let mut known: Option<Waker> = None;
         std::future::poll_fn(move |cx| {
@@ -199,5 +232,55 @@ impl Drop for StreamHandle {
         if !self.is_done() {
             self.reset(EndReason::Reset);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::pipe::Mailbox;
+
+    const PATIENCE: Duration = Duration::from_millis(10);
+
+    /// Reads runs of 100, at most 150; what came and how long it took in milliseconds.
+    async fn run(handle: &StreamHandle) -> (usize, u128) {
+        let began = Instant::now();
+        let read = handle.read_run(100, 150, PATIENCE).await.unwrap();
+        (read.map_or(0, |bytes| bytes.len()), began.elapsed().as_millis())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_flows_is_read_in_runs_and_the_first_bytes_at_once() {
+        let (pipe, handle) = Pipe::new(1, &Mailbox::new(), None);
+        let came = |count: usize| {
+            let mut bytes = std::mem::take(&mut pipe.inbound().bytes);
+            bytes.resize(bytes.len() + count, 7);
+            pipe.arrived(bytes, count);
+            pipe.wake_reader();
+        };
+        came(60);
+        assert_eq!(run(&handle).await, (60, 0), "the first bytes come at once");
+        let bring = async {
+            for _ in 0..3 {
+                sleep(Duration::from_millis(2)).await;
+                came(40);
+            }
+        };
+        let (read, ()) = tokio::join!(run(&handle), bring);
+        assert_eq!(read, (120, 2 + 4), "joined up to what is wanted");
+        came(20);
+        assert_eq!(run(&handle).await, (20, 10), "no longer than patience");
+        came(20);
+        assert_eq!(run(&handle).await, (20, 0), "a stream of small pieces waits for nothing");
+        came(300);
+        assert_eq!(run(&handle).await, (150, 0));
+        assert_eq!(run(&handle).await, (150, 0), "nor does one with enough");
+        came(30);
+        pipe.end(None);
+        assert_eq!(run(&handle).await, (30, 0), "nor one at its end");
+        assert_eq!(run(&handle).await, (0, 0));
     }
 }

@@ -6,6 +6,11 @@ mod listener;
 mod session;
 pub mod socks;
 mod socks_session;
+mod standing;
 
 pub(crate) use listener::listen;
-pub(crate) use session::Attach;
+pub(crate) use session::{Attach, Chosen};
+pub(crate) use standing::Answers;
+#[cfg(test)]
+pub(crate) use standing::Question;
+pub use standing::Stands;

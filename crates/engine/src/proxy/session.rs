@@ -1,6 +1,7 @@
 //! One client of a proxy: which protocol it speaks, and a stream for what it asks.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,21 +10,29 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::listener::ProxyStats;
+use super::standing::{Answers, Offer, Question};
 use super::{http_session, socks_session};
 use crate::client::CircuitHandle;
 use crate::events::{Event, EventQueue, ProxyProtocol, ProxyRequestEvent};
-use crate::limits::{PROXY_ATTACH_TIMEOUT, PROXY_ATTEMPTS_MAX, PROXY_CONNECT_TIMEOUT};
+use crate::limits::{PROXY_ATTACH_TIMEOUT, PROXY_ATTEMPTS_MAX, PROXY_CONNECT_TIMEOUT, STANDING_PATIENCE};
 use crate::pipe::{Answer, StreamHandle};
 use crate::rpc::Pending;
 
-/// Which circuit a request goes to.
-pub(crate) type Choice = Result<(u32, CircuitHandle), ErrorKind>;
+/// Which circuit a request goes to, and whether that answer stands.
+pub(crate) struct Chosen {
+    pub(crate) circuit: u32,
+    pub(crate) handle: CircuitHandle,
+    pub(crate) offer: Option<Offer>,
+}
+
+pub(crate) type Choice = Result<Chosen, ErrorKind>;
 
 /// How a proxy asks TypeScript for a circuit.
 #[derive(Clone)]
 pub(crate) struct Attach {
     pub(crate) events: EventQueue,
     pub(crate) pending: Arc<Pending<Choice>>,
+    pub(crate) answers: Arc<Answers>,
     pub(crate) stats: Arc<ProxyStats>,
 }
 
@@ -71,6 +80,59 @@ impl Client {
     async fn try_open(&self, wish: &Wish, again: &mut Option<u32>) -> Result<Opened, ErrorKind> {
         let (request, chosen) = self.attach.pending.ask().ok_or(ErrorKind::ResourceLimit)?;
         let _place = self.attach.pending.forget_later(request);
+        let question = self.question(wish);
+        // What failed is asked about.
+        if again.is_none()
+            && let Some((circuit, handle)) = self.attach.answers.find(&question)
+        {
+            let mut opening = pin!(open_on(wish, circuit, handle));
+            let opened = match tokio::time::timeout(STANDING_PATIENCE, &mut opening).await {
+                Ok(opened) => opened,
+                Err(_) => {
+                    self.tell(wish, request, again.replace(request), Some(circuit));
+                    opening.await
+                }
+            };
+            match &opened {
+                // Of a quick failure nothing was told, so it is not told as one.
+                Err(kind) if again.is_none() => {
+                    if kind.retry() == Retry::Now {
+                        self.attach.answers.withdraw(Some(circuit));
+                    }
+                }
+                _ => self.report(request, circuit, &opened),
+            }
+            return opened;
+        }
+        self.tell(wish, request, again.replace(request), None);
+        let Ok(Ok(choice)) = tokio::time::timeout(PROXY_ATTACH_TIMEOUT, chosen).await else {
+            return Err(ErrorKind::Timeout);
+        };
+        let Chosen { circuit, handle, offer } = choice?;
+        let opened = open_on(wish, circuit, handle).await;
+        if opened.is_ok()
+            && let Some(offer) = offer
+        {
+            self.attach.answers.learn(&question, circuit, offer);
+        }
+        self.report(request, circuit, &opened);
+        opened
+    }
+
+    fn question(&self, wish: &Wish) -> Question {
+        Question {
+            listener: self.listener,
+            client: self.remote.ip(),
+            user: wish.user.clone(),
+            password: wish.password.clone(),
+            resolve: wish.resolve,
+            host: wish.host.clone(),
+            port: wish.port,
+        }
+    }
+
+    /// Asks TypeScript for a circuit; with one, tells it that the request is under way there.
+    fn tell(&self, wish: &Wish, request: u32, again: Option<u32>, circuit: Option<u32>) {
         self.attach.events.push(Event::ProxyRequest(ProxyRequestEvent {
             request,
             listener: self.listener,
@@ -82,25 +144,13 @@ impl Client {
             password: wish.password.clone(),
             client: self.remote,
             literal: wish.literal,
-            again: again.replace(request),
+            again,
+            circuit,
         }));
-        let Ok(Ok(choice)) = tokio::time::timeout(PROXY_ATTACH_TIMEOUT, chosen).await else {
-            return Err(ErrorKind::Timeout);
-        };
-        let (circuit, handle) = choice?;
-        let opened = async {
-            let handle = if wish.resolve {
-                handle.resolve(&wish.host).await?
-            } else {
-                handle.connect(begin_host(&wish.host), wish.port).await?
-            };
-            let answer = handle.answer().await?;
-            Ok(Opened { handle, answer, circuit })
-        };
-        let opened = tokio::time::timeout(PROXY_CONNECT_TIMEOUT, opened)
-            .await
-            .unwrap_or(Err(ErrorKind::Timeout));
-        self.attach.events.push(match &opened {
+    }
+
+    fn report(&self, request: u32, circuit: u32, opened: &Result<Opened, ErrorKind>) {
+        self.attach.events.push(match opened {
             Ok(_) => Event::ProxyConnected { request, circuit },
             Err(kind) => Event::ProxyFailed {
                 request,
@@ -108,7 +158,6 @@ impl Client {
                 kind: *kind,
             },
         });
-        opened
     }
 
     /// Tells TypeScript how a stream ended; it counts them.
@@ -126,6 +175,22 @@ impl Client {
         }
         self.ended(opened.circuit, result);
     }
+}
+
+/// Opens a stream and waits until the far end has accepted it.
+async fn open_on(wish: &Wish, circuit: u32, handle: CircuitHandle) -> Result<Opened, ErrorKind> {
+    let opened = async {
+        let handle = if wish.resolve {
+            handle.resolve(&wish.host).await?
+        } else {
+            handle.connect(begin_host(&wish.host), wish.port).await?
+        };
+        let answer = handle.answer().await?;
+        Ok(Opened { handle, answer, circuit })
+    };
+    tokio::time::timeout(PROXY_CONNECT_TIMEOUT, opened)
+        .await
+        .unwrap_or(Err(ErrorKind::Timeout))
 }
 
 /// Serves a client to its end.

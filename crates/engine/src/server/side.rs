@@ -1,12 +1,14 @@
 //! A relay's end of a circuit while it is the last hop, as the driver sees it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use anonnet_cells::{Cookie, EndReason, Host};
 use anonnet_circuit::{ExtendRequest, HopEvent};
 use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_relay::{RelayCircuit, RelayEvent};
 
+use crate::clock::monotonic_ns;
 use crate::driver::{Router, Side};
 use crate::pipe::{Answer, StreamHandle};
 
@@ -135,7 +137,7 @@ impl Side for RelaySide {
         self.circuit
             .last_hop()
             .map_err(|error| error.kind())?
-            .flush(out)
+            .flush(Duration::from_nanos(monotonic_ns()), out)
             .map_err(|error| error.kind())
     }
 

@@ -15,6 +15,7 @@ mod requests;
 mod resets;
 mod services;
 mod services_hostile;
+mod standing;
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -252,7 +252,7 @@ async fn neither_socks_nor_http_is_closed_without_a_word() {
 }
 
 /// A relay that makes circuits and then says nothing.
-fn silent(net: &Net, number: u8) -> Liar {
+pub(super) fn silent(net: &Net, number: u8) -> Liar {
     net.liar(number, |ring, id, _, mut send, mut recv| async move {
         answer_create(&ring, &id, &mut send, &mut recv).await;
         while recv.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {}

@@ -1,8 +1,9 @@
 //! A proxy whose requests TypeScript's stand-in answers.
 
 use super::*;
+use crate::client::Circuits;
 use crate::events::ProxyRequestEvent;
-use crate::proxy::{Attach, listen};
+use crate::proxy::{Answers, Attach, Chosen, Stands, listen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -13,6 +14,9 @@ pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     pub(super) attach: Attach,
     seen: Arc<Mutex<Vec<ProxyRequestEvent>>>,
+    /// Whether answers stand from now on.
+    pub(super) stands: Arc<Mutex<Option<Stands>>>,
+    pub(super) circuits: Circuits,
     pub(super) task: AbortHandle,
 }
 
@@ -23,21 +27,35 @@ impl Proxy {
 
     pub(super) async fn choosing(choose: Box<Chooser>) -> Self {
         let (events, bell) = events();
+        let circuits = Circuits::default();
         let attach = Attach {
             events: events.clone(),
             pending: Arc::new(Pending::new(1000)),
+            answers: Arc::new(Answers::new(Arc::clone(&circuits))),
             stats: Arc::default(),
         };
         let (address, task) = listen(attach.clone(), 5, "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let seen: Arc<Mutex<Vec<ProxyRequestEvent>>> = Arc::default();
         let (told, pending) = (Arc::clone(&seen), Arc::clone(&attach.pending));
+        let (answers, known) = (Arc::clone(&attach.answers), Arc::clone(&circuits));
+        let stands: Arc<Mutex<Option<Stands>>> = Arc::default();
+        let standing = Arc::clone(&stands);
         tokio::spawn(async move {
             loop {
                 bell.notified().await;
                 for event in events.drain() {
                     let Event::ProxyRequest(request) = event else { continue };
-                    if let Some(choice) = choose(&request) {
-                        pending.answer(request.request, choice.map(|handle| (7, handle)));
+                    if request.circuit.is_none()
+                        && let Some(choice) = choose(&request)
+                    {
+                        let answer = choice.map(|handle| {
+                            let offer = standing.lock().unwrap().map(|stands| {
+                                known.lock().unwrap().insert(7, handle.clone());
+                                answers.offer(stands)
+                            });
+                            Chosen { circuit: 7, handle, offer }
+                        });
+                        pending.answer(request.request, answer);
                     }
                     told.lock().unwrap().push(request);
                 }
@@ -47,6 +65,8 @@ impl Proxy {
             address,
             attach,
             seen,
+            stands,
+            circuits,
             task,
         }
     }

@@ -45,7 +45,7 @@ async fn stuck(client: &Client, guard: &Relay, deaf: &Liar) -> (Circuit, Vec<Str
 #[tokio::test(start_paused = true)]
 async fn attack_10_the_circuit_that_is_paused_longest_goes_when_all_of_them_hold_too_much() {
     let net = Net::new();
-    let quota = 1024 * 1024;
+    let quota = 8 * WINDOW;
     let (guard, last) = (net.relay_with(1, limited(quota)), net.relay(2));
     let deaf = deaf(&net, 3);
     let (honest, hostile) = (net.client(1), net.client(2));

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub const NOW_S: u64 = 1_000_000;
 
@@ -254,14 +255,14 @@ impl Chain {
 
     pub fn flush(&mut self) {
         if self.client_error.is_none() {
-            self.client.flush(&mut self.forward[0]).unwrap();
+            self.client.flush(Duration::ZERO, &mut self.forward[0]).unwrap();
         }
         let last = self.relays.len() - 1;
         if self.relay_errors[last].is_none()
             && let Stage::Circuit(circuit) = &mut self.relays[last].stage
             && let Ok(hop) = circuit.last_hop()
         {
-            hop.flush(&mut self.backward[last]).unwrap();
+            hop.flush(Duration::ZERO, &mut self.backward[last]).unwrap();
         }
     }
 

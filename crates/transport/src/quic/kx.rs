@@ -5,19 +5,15 @@
 
 use std::fmt;
 
-use ml_kem::{Decapsulate, DecapsulationKey, EncapsulationKey, KeyExport, MlKem768};
+use anonnet_crypto::kem::{CT_LEN, EK_LEN, KemPublic, KemSecret};
 use rustls::{
     Error, NamedGroup, PeerMisbehaved, ProtocolVersion,
     crypto::{ActiveKeyExchange, CompletedKeyExchange, GetRandomFailed, SharedSecret, SupportedKxGroup},
     ffdhe_groups::FfdheGroup,
 };
 use x25519_dalek::{PublicKey, StaticSecret};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-/// Bytes of an ML-KEM-768 encapsulation key.
-const EK_LEN: usize = 1_184;
-/// Bytes of an ML-KEM-768 ciphertext.
-const CT_LEN: usize = 1_088;
 /// Bytes of an X25519 public key.
 const X_LEN: usize = 32;
 /// Bytes of what the dialler sends.
@@ -58,10 +54,10 @@ struct Group;
 impl SupportedKxGroup for Group {
     fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
         let seed = random::<64>()?;
-        let kem = DecapsulationKey::<MlKem768>::from_seed((*seed).into());
+        let (kem, ek) = KemSecret::from_seed(&seed);
         let (secret, public) = new_x25519()?;
         let mut share = Vec::with_capacity(CLIENT_SHARE);
-        share.extend_from_slice(&kem.encapsulation_key().to_bytes());
+        share.extend_from_slice(ek.as_ref());
         share.extend_from_slice(public.as_bytes());
         Ok(Box::new(Active { kem, secret, share }))
     }
@@ -69,13 +65,11 @@ impl SupportedKxGroup for Group {
     fn start_and_complete(&self, peer: &[u8]) -> Result<CompletedKeyExchange, Error> {
         let (ek, their_public) = peer.split_last_chunk::<X_LEN>().ok_or(BAD_SHARE)?;
         let ek: &[u8; EK_LEN] = ek.try_into().map_err(|_| BAD_SHARE)?;
-        // `new` makes the modulus check that FIPS 203 asks for.
-        let ek = EncapsulationKey::<MlKem768>::new(&(*ek).into()).map_err(|_| BAD_SHARE)?;
+        let ek = KemPublic::new(ek).ok_or(BAD_SHARE)?;
         let (secret, public) = new_x25519()?;
         let message = random::<32>()?;
-        let (ct, mut kem) = ek.encapsulate_deterministic(&(*message).into());
-        let joined = join(&kem, &secret, their_public);
-        kem.zeroize();
+        let (ct, kem) = ek.encapsulate(&message);
+        let joined = join(kem.as_ref(), &secret, their_public);
         let mut share = Vec::with_capacity(SERVER_SHARE);
         share.extend_from_slice(&ct);
         share.extend_from_slice(public.as_bytes());
@@ -100,7 +94,7 @@ impl SupportedKxGroup for Group {
 }
 
 struct Active {
-    kem: DecapsulationKey<MlKem768>,
+    kem: KemSecret,
     secret: StaticSecret,
     share: Vec<u8>,
 }
@@ -115,10 +109,7 @@ impl ActiveKeyExchange for Active {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
         let (ct, their_public) = peer.split_last_chunk::<X_LEN>().ok_or(BAD_SHARE)?;
         let ct: &[u8; CT_LEN] = ct.try_into().map_err(|_| BAD_SHARE)?;
-        let mut kem = self.kem.decapsulate(&(*ct).into());
-        let joined = join(&kem, &self.secret, their_public);
-        kem.zeroize();
-        joined
+        join(self.kem.decapsulate(ct).as_ref(), &self.secret, their_public)
     }
 
     fn ffdhe_group(&self) -> Option<FfdheGroup<'static>> {

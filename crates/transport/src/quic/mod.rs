@@ -2,6 +2,7 @@
 
 mod auth;
 mod caught;
+mod congestion;
 mod convert;
 mod incoming;
 mod kx;

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion::CubicConfig};
+use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-use super::size::Size;
+use super::{congestion::PathConfig, size::Size};
 use crate::{
     limits::{
         CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, FIRST_STREAMS, IDLE_TIMEOUT, KEEP_ALIVE, KEEP_ALIVE_JITTER,
@@ -90,9 +90,7 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
         let spread = (KEEP_ALIVE_JITTER * 2).min(limits.keep_alive);
         config.keep_alive_interval(Some(random::jitter(least, spread)));
     }
-    let mut congestion = CubicConfig::default();
-    congestion.initial_window(FIRST_WINDOW);
-    config.congestion_controller_factory(Arc::new(congestion));
+    config.congestion_controller_factory(Arc::new(PathConfig(FIRST_WINDOW)));
     let mut acks = AckFrequencyConfig::default();
     let threshold = match end {
         End::ClientDial(_) | End::ClientAccept(_) => CLIENT_ACK_THRESHOLD,
@@ -163,7 +161,7 @@ mod tests {
             let text = text(end);
             assert!(text.contains("max_concurrent_uni_streams: 0,"), "{text}");
             assert!(text.contains("allow_spin: false"));
-            assert!(text.contains("stream_receive_window: 131072"));
+            assert!(text.contains("stream_receive_window: 262144"));
             assert!(text.contains("datagram_receive_buffer_size: None"));
             let padded = matches!(end, End::ClientDial(_) | End::ClientAccept(_));
             if let End::ClientDial(size) | End::ClientAccept(size) = end {

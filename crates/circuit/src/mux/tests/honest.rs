@@ -11,6 +11,8 @@ use proptest::prelude::*;
 struct Pair {
     client: Node,
     hop: Node,
+    /// Each flush is some milliseconds after the one before it.
+    now: u64,
 }
 
 impl Pair {
@@ -18,6 +20,7 @@ impl Pair {
         Self {
             client: Node::new(Side::Client),
             hop: Node::new(Side::LastHop),
+            now: 0,
         }
     }
 
@@ -77,8 +80,9 @@ impl Pair {
     }
 
     fn flush(&mut self) {
+        self.now += 7_000;
         for node in [&mut self.client, &mut self.hop] {
-            node.mux.flush(&mut Plain, &mut node.out).unwrap();
+            node.mux.flush(&mut Plain, self.now, &mut node.out).unwrap();
             assert!(!node.mux.needs_flush());
         }
     }
@@ -325,7 +329,7 @@ fn windows_are_state_and_share_a_cell() {
         }
     }
     assert!(pair.client.mux.needs_flush());
-    pair.client.mux.flush(&mut Plain, &mut pair.client.out).unwrap();
+    pair.client.mux.flush(&mut Plain, pair.now, &mut pair.client.out).unwrap();
     assert_eq!(pair.client.out.len(), CELL_LEN);
     pair.deliver(false, 1);
     for stream in &streams {

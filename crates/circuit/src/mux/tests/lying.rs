@@ -124,7 +124,7 @@ fn attack_12_sequence_numbers_do_not_wrap() {
     let mut liar = Liar::client(true);
     liar.end(EndReason::Reset).unwrap();
     liar.mux.sent_seq = u32::MAX;
-    assert_eq!(liar.mux.flush(&mut Plain, &mut liar.out), Err(CircuitError::SeqExhausted));
+    assert_eq!(liar.mux.flush(&mut Plain, 0, &mut liar.out), Err(CircuitError::SeqExhausted));
 }
 
 #[test]
