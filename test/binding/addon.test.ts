@@ -65,15 +65,27 @@ describe('exports', () => {
       'keyFileInspect',
       'keyFileRotate',
       'nodeIdOf',
+      'openRecord',
+      'powVerify',
+      'sealRecord',
+      'serviceBlind',
+      'servicePublicKey',
+      'serviceSign',
+      'serviceSubcredential',
       'verify',
-      'version'
+      'version',
+      'x25519Agree',
+      'x25519Public'
     ])
   })
 
   it('of the class are exactly these', () => {
     expect(Object.getOwnPropertyNames(addon.NativeNode.prototype).sort()).toEqual(
       [
+        'acceptRendezvous',
+        'acceptStream',
         'attach',
+        'awaitRendezvous',
         'buildCircuit',
         'cancel',
         'circuitRpc',
@@ -86,19 +98,27 @@ describe('exports', () => {
         'constructor',
         'destroy',
         'drain',
+        'dropIntroduction',
         'end',
+        'establishIntro',
+        'establishRendezvous',
+        'forwardStream',
+        'introduce',
         'listenProxy',
         'localAddress',
         'nodeId',
         'onionKey',
+        'powSolve',
         'publicKey',
         'read',
         'refuse',
+        'refuseStream',
         'resolve',
         'rotateOnionKey',
         'rpc',
         'rpcReject',
         'rpcReply',
+        'setIntroSubcredentials',
         'setKnownRelays',
         'sign',
         'snapshot',
@@ -205,7 +225,39 @@ describe('wrong arguments', () => {
       if (value instanceof Uint8Array) continue
       expect(() => addon.verify(value as never, value as never, value as never)).toThrow()
       expect(() => addon.nodeIdOf(value as never)).toThrow()
+      expect(() => addon.servicePublicKey(value as never)).toThrow()
+      expect(() => addon.x25519Public(value as never)).toThrow()
+      expect(() => addon.x25519Agree(value as never, value as never)).toThrow()
+      expect(() => addon.serviceBlind(value as never, 1)).toThrow()
+      expect(() => addon.serviceSubcredential(value as never, 1)).toThrow()
+      expect(() => addon.serviceSign(value as never, 1, Buffer.alloc(1))).toThrow()
+      expect(() => addon.sealRecord(value as never, 'inner', Buffer.alloc(1))).toThrow()
+      expect(() => addon.openRecord(value as never, 'inner', Buffer.alloc(64))).toThrow()
+      expect(() => addon.powVerify(value as never, value as never, value as never, 1)).toThrow()
     }
+  })
+
+  it('of the functions of services are refused by length and range, and what is no key is none', () => {
+    const key = addon.servicePublicKey(Buffer.alloc(32, 7))
+    expect(key).toHaveLength(32)
+    for (const length of [0, 31, 33, 70_000]) {
+      const bytes = Buffer.alloc(length)
+      for (const run of [
+        () => addon.servicePublicKey(bytes),
+        () => addon.serviceBlind(bytes, 1),
+        () => addon.serviceSubcredential(bytes, 1),
+        () => addon.serviceSign(bytes, 1, Buffer.alloc(1)),
+        () => addon.x25519Public(bytes),
+        () => addon.x25519Agree(bytes, key),
+        () => addon.x25519Agree(key, bytes),
+        () => addon.sealRecord(bytes, 'inner', Buffer.alloc(1))
+      ]) {
+        expect((thrown(run) as { code?: string }).code).toBe('ERR_ANONNET_INVALID_ARGUMENT')
+      }
+    }
+    // A point of small order is nobody's key.
+    expect(() => addon.serviceBlind(Buffer.alloc(32), 1)).toThrow()
+    expect(() => addon.x25519Agree(key, Buffer.alloc(32))).toThrow()
   })
 
   it('that are numbers out of range are refused, never wrapped', () => {
