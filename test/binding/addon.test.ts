@@ -237,29 +237,6 @@ describe('wrong arguments', () => {
     }
   })
 
-  it('of the functions of services are refused by length and range, and what is no key is none', () => {
-    const key = addon.servicePublicKey(Buffer.alloc(32, 7))
-    expect(key).toHaveLength(32)
-    for (const length of [0, 31, 33, 70_000]) {
-      const bytes = Buffer.alloc(length)
-      for (const run of [
-        () => addon.servicePublicKey(bytes),
-        () => addon.serviceBlind(bytes, 1),
-        () => addon.serviceSubcredential(bytes, 1),
-        () => addon.serviceSign(bytes, 1, Buffer.alloc(1)),
-        () => addon.x25519Public(bytes),
-        () => addon.x25519Agree(bytes, key),
-        () => addon.x25519Agree(key, bytes),
-        () => addon.sealRecord(bytes, 'inner', Buffer.alloc(1))
-      ]) {
-        expect((thrown(run) as { code?: string }).code).toBe('ERR_ANONNET_INVALID_ARGUMENT')
-      }
-    }
-    // A point of small order is nobody's key.
-    expect(() => addon.serviceBlind(Buffer.alloc(32), 1)).toThrow()
-    expect(() => addon.x25519Agree(key, Buffer.alloc(32))).toThrow()
-  })
-
   it('that are numbers out of range are refused, never wrapped', () => {
     const one = node()
     for (const port of [0, 65_536, 2 ** 31]) expect(() => one.connect(1, 1, 'example.org', port, 10)).toThrow()
