@@ -1,12 +1,16 @@
 /**
  * A service and its clients in processes of their own: reached through SOCKS5 with the right bytes, and again within 10 s after its
- * introduction points, the rendezvous point or nodes that store its descriptor were killed with -9.
+ * introduction points, the rendezvous point or a node that stores its descriptor were killed with -9.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { compareDistance } from '../../ts/dht/id.js'
 import { type AnonNode, type BootstrapNode, createBootstrap, createNode, type Service } from '../../ts/index.js'
+import { serviceCrypto } from '../../ts/native/index.js'
+import { parseServiceHost } from '../../ts/services/index.js'
+import { periodOf, serviceKey } from '../../ts/wire/index.js'
 import { temporaryFolder } from '../helpers/folder.js'
 import { cli, eventually, root, type Spawned, start } from '../helpers/processes.js'
 import { collect } from '../helpers/servers.js'
@@ -159,5 +163,22 @@ describe('kill -9 between requests', { timeout: 120_000 }, () => {
     const dead = (): boolean => host.circuits().some(({ hops }) => killed.has(hops[hops.length - 1]?.nodeId ?? ''))
     await eventually('introduction points in their place', 60_000, () => (service.introPoints >= 3 && !dead()) || undefined)
     await within('after they were replaced')
+  })
+
+  it('of a node that stores its descriptor, before it is looked up anew', async () => {
+    // Nearest to the key by the DHT's distance: there the record lies, of so few nodes at almost all.
+    const period = periodOf(Date.now())
+    const blinded = serviceCrypto.blind(parseServiceHost(service.address).publicKey, period)
+    const guard = guards()
+    const mine = new Set(host.circuits().map(({ hops }) => hops[hops.length - 1]?.nodeId ?? ''))
+    const alive = [...relays.keys()].filter(
+      (nodeId) => !killed.has(nodeId) && !guard.has(nodeId) && !exits.has(nodeId) && !mine.has(nodeId)
+    )
+    const key = Buffer.from(serviceKey(blinded, 0), 'hex')
+    const [store = ''] = alive.sort((a, b) => compareDistance(key, Buffer.from(a, 'hex'), Buffer.from(b, 'hex')))
+    expect(store).not.toBe('')
+    client.authorize(service.address, undefined)
+    await kill(store)
+    await within('after a storing node')
   })
 })

@@ -3,47 +3,38 @@
  */
 
 import { newPool, type PoolAction, type PoolEvent, type PoolState, poolSummary, step } from '../churn/index.js'
-import type { ListedRelay, RelayList } from '../directory/types.js'
+import type { Diagnostics } from '../diagnostics/index.js'
+import type { ListedRelay, RelayList, Rng } from '../directory/types.js'
 import { type AnonNetError, errorFromCode, wrapError } from '../errors/index.js'
 import type { Engine, Stands } from '../native/index.js'
-import { exitAccepts, type Path, type PathRules, selectPath, type Target } from '../routing/index.js'
-import { type GuardParts, Guards } from './guards.js'
-import { encodeRequest } from './rpc.js'
+import {
+  exitAccepts,
+  type GuardState,
+  guardFailed,
+  guardSucceeded,
+  guardSummary,
+  type Path,
+  type PathRules,
+  refreshGuards,
+  selectPath,
+  type Target
+} from '../routing/index.js'
+import { probe } from './circuit-probe.js'
+import type { CircuitRequest, RequestHandlers } from './circuit-request.js'
+
+export type { CircuitRequest, RequestHandlers } from './circuit-request.js'
 
 /** How often the pool's count of streams is set right by the native side's. */
 const COUNT_EVERY_MS = 60_000
 const LONGEST_TIMER_MS = 2 ** 31 - 1
-/** An answer to a probe is a handful of bytes. */
-const MAX_PROBE_REPLY_BYTES = 256
-/** With these a probe was not answered; every other failure is an answer of the circuit's last hop, or says nothing of it. */
-const SILENT_CODES: ReadonlySet<string> = new Set([
-  'ERR_ANONNET_TIMEOUT',
-  'ERR_ANONNET_CIRCUIT_CLOSED',
-  'ERR_ANONNET_CIRCUIT_PROTOCOL',
-  'ERR_ANONNET_CLOSED',
-  'ERR_ANONNET_LINK_CLOSED'
-])
-
-/** What the pool tells a request. Both may come more than once: `attach` again after `failed`. */
-export interface RequestHandlers {
-  /** `stands`: for how long the answer may stand, for one who lets it. */
-  attach(circuit: number, stands: () => Stands | undefined): void
-  refuse(error: AnonNetError): void
-}
-
-/** A request as `CircuitDriver.request` takes it. */
-export interface CircuitRequest {
-  isolation: string
-  kind: 'connect' | 'resolve' | 'dir'
-  target?: { host: string; port: number }
-  waitMs?: number
-  /** The circuit on which it is under way already. */
-  on?: number
-}
-
-export interface CircuitDriverParts extends GuardParts {
+export interface CircuitDriverParts {
   engine: Engine
+  diagnostics: Diagnostics
   rules: PathRules
+  guards: GuardState
+  rng: Rng
+  /** Called when the guards that are kept on disk changed. */
+  onGuards: (guards: GuardState) => void
   /** Called whenever a circuit became ready. */
   onReady: () => void
   /** Called when somebody asks while this sleeps: it is to be woken. */
@@ -57,8 +48,6 @@ interface Waiting {
 
 /** The circuits of one client. */
 export class CircuitDriver {
-  /** Of all paths, those that are chosen elsewhere too. */
-  readonly guards: Guards
   readonly #parts: CircuitDriverParts
   readonly #requests = new Map<number, Waiting>()
   readonly #paths = new Map<number, readonly ListedRelay[]>()
@@ -68,6 +57,7 @@ export class CircuitDriver {
   #relays: ReadonlyMap<string, ListedRelay> = new Map()
   #pool: PoolState = newPool()
   #list: RelayList | undefined
+  #guards: GuardState
   /** Circuits for which answers stand below, with the time until which they were to. */
   readonly #standing = new Map<number, number>()
   #nextRequest = 1
@@ -80,7 +70,7 @@ export class CircuitDriver {
 
   constructor(parts: CircuitDriverParts) {
     this.#parts = parts
-    this.guards = new Guards(parts)
+    this.#guards = parts.guards
     this.#counting = this.#startCounting()
   }
 
@@ -92,6 +82,20 @@ export class CircuitDriver {
   /** The relay list to build from; undefined while there is none, or this sleeps. */
   get list(): RelayList | undefined {
     return this.#asleep || this.#closed ? undefined : this.#list
+  }
+
+  /** For paths that are chosen elsewhere; what becomes of the guards there is told here. */
+  get guards(): GuardState {
+    return this.#guards
+  }
+
+  set guards(guards: GuardState) {
+    this.#setGuards(guards)
+  }
+
+  /** A guard finished the first hop of a circuit that was built elsewhere, or did not. `startedAtMs`: Unix milliseconds. */
+  guardAnswered(nodeId: string, outcome: 'succeeded' | 'failed', startedAtMs: number): void {
+    this.#guard(nodeId, outcome, startedAtMs)
   }
 
   /** Takes note of a circuit that was built elsewhere. */
@@ -127,7 +131,7 @@ export class CircuitDriver {
     if (this.#standing.size > 0) this.#parts.engine.withdraw()
     this.#standing.clear()
     this.#relays = new Map(list?.relays.map((relay) => [relay.nodeId, relay]))
-    if (list !== undefined) this.guards.refresh(list)
+    if (list !== undefined) this.#setGuards(refreshGuards(this.#guards, list, this.#parts.rng, Date.now()))
     this.#dispatch({ type: 'list', usable: list !== undefined })
     for (const watcher of this.#watchers) watcher()
   }
@@ -305,7 +309,7 @@ export class CircuitDriver {
         this.#probe(action.circuit, action.timeoutMs)
         return
       case 'guard':
-        this.guards.answered(action.nodeId, action.outcome, Date.now() - action.startedAgoMs)
+        this.#guard(action.nodeId, action.outcome, Date.now() - action.startedAgoMs)
         return
     }
   }
@@ -331,8 +335,8 @@ export class CircuitDriver {
 
   #build({ build, request, timeoutMs }: Extract<PoolAction, { type: 'build' }>): void {
     const { engine, diagnostics, rng, rules } = this.#parts
-    const result = selectPath(this.#list, this.guards.state, request, rng, Date.now(), rules)
-    this.guards.state = result.guards
+    const result = selectPath(this.#list, this.#guards, request, rng, Date.now(), rules)
+    this.#setGuards(result.guards)
     if (!result.ok) {
       this.#lastError = errorFromCode(result.code)
       diagnostics.emit('circuit:failed', { code: result.code })
@@ -370,16 +374,27 @@ export class CircuitDriver {
     this.#dispatch(hop === undefined ? { type: 'buildFailed', build, code } : { type: 'buildFailed', build, code, hop })
   }
 
-  /** A probe may wait behind megabytes of a download on the same circuit: one from which bytes come is alive too. */
   #probe(circuit: number, timeoutMs: number): void {
-    const read = (): number => this.#parts.engine.circuits().find(({ id }) => id === circuit)?.bytesRead ?? 0
-    const before = read()
-    const answered = (alive: boolean): void => this.#dispatch({ type: 'probed', circuit, alive })
-    this.#parts.engine
-      .circuitRpc(circuit, encodeRequest('ping', null), { timeoutMs, maxReplyBytes: MAX_PROBE_REPLY_BYTES, keepAlive: false })
-      .then(
-        () => answered(true),
-        (error: unknown) => answered(!SILENT_CODES.has(wrapError(error).code) || read() > before)
-      )
+    void probe(this.#parts.engine, circuit, timeoutMs).then((alive) => this.#dispatch({ type: 'probed', circuit, alive }))
+  }
+
+  #guard(nodeId: string, outcome: 'succeeded' | 'failed', startedAtMs: number): void {
+    const nowMs = Date.now()
+    if (outcome === 'succeeded') this.#setGuards(guardSucceeded(this.#guards, nodeId, nowMs))
+    else this.#setGuards(guardFailed(this.#guards, nodeId, startedAtMs, this.#parts.rng, nowMs))
+  }
+
+  #setGuards(guards: GuardState): void {
+    const before = this.#guards
+    if (guards === before) return
+    this.#guards = guards
+    if (guards.sampled !== before.sampled) this.#parts.onGuards(guards)
+    const now = guardSummary(guards)
+    const was = guardSummary(before)
+    const { diagnostics } = this.#parts
+    if (now.sampled !== was.sampled || now.primary !== was.primary || now.reachable !== was.reachable) {
+      diagnostics.emit('guard', { sampled: now.sampled, primary: now.primary, reachable: now.reachable })
+    }
+    if (now.networkDown !== was.networkDown) diagnostics.emit('network', { state: now.networkDown ? 'down' : 'up' })
   }
 }

@@ -121,10 +121,10 @@ export class ServiceCircuits {
     const { engine, driver, rules } = this.#parts
     const { signal, timeoutMs } = options
     const { list } = driver
-    if (list !== undefined) this.#keepLayer(refreshSecondLayer(this.#layer, list, driver.guards.state, cryptoRng, Date.now()))
+    if (list !== undefined) this.#keepLayer(refreshSecondLayer(this.#layer, list, driver.guards, cryptoRng, Date.now()))
     const request = { kind, last: options.last, without: options.without, avoid: new Set([...slow, ...this.#failing()]) }
-    const chosen = selectServicePath(list, driver.guards.state, this.#layer, request, cryptoRng, Date.now(), rules)
-    driver.guards.state = chosen.guards
+    const chosen = selectServicePath(list, driver.guards, this.#layer, request, cryptoRng, Date.now(), rules)
+    driver.guards = chosen.guards
     if (!chosen.ok) return Promise.reject(errorFromCode(chosen.code))
     const { path } = chosen
     const last = path[path.length - 1]?.nodeId ?? ''
@@ -137,8 +137,8 @@ export class ServiceCircuits {
       engine.buildCircuit(hops, timeoutMs, (error, circuit) => {
         unlisten()
         const hop = error === undefined ? undefined : (error as { hop?: number }).hop
-        if (error === undefined || (hop !== undefined && hop > 0)) driver.guards.answered(hops[0]?.nodeId ?? '', 'succeeded', startedAtMs)
-        else if (hop === 0) driver.guards.answered(hops[0]?.nodeId ?? '', 'failed', startedAtMs)
+        if (error === undefined || (hop !== undefined && hop > 0)) driver.guardAnswered(hops[0]?.nodeId ?? '', 'succeeded', startedAtMs)
+        else if (hop === 0) driver.guardAnswered(hops[0]?.nodeId ?? '', 'failed', startedAtMs)
         if (error !== undefined) {
           // Without a hop any but the guard may be the one that did not answer.
           for (const relay of hop === undefined ? hops.slice(1) : hops.slice(hop, hop + 1)) this.avoid(relay.nodeId)

@@ -15,6 +15,8 @@ import { meetService } from './service-meeting.js'
 const CIRCUIT_LIFETIME_MS = 10 * 60_000
 const CIRCUIT_IDLE_MS = 2 * 60_000
 const LOOK_EVERY_MS = 30_000
+/** So long after its time is over a caller still hears why. */
+const WORD_MS = 250
 
 export interface ServiceClientParts {
   engine: Engine
@@ -41,6 +43,8 @@ interface Way {
   readonly circuit: Promise<number>
   /** Set once it is there. */
   open: number | undefined
+  /** When it is there or has failed, at the latest. */
+  readonly deadlineMs: number
   readonly untilMs: number
   usedMs: number
 }
@@ -88,6 +92,7 @@ export class ServiceClient {
       const made: Way = {
         circuit: this.#make(address, limits.timeoutMs),
         open: undefined,
+        deadlineMs: now + limits.timeoutMs,
         untilMs: now + CIRCUIT_LIFETIME_MS * (0.8 + 0.2 * Math.random()),
         usedMs: now
       }
@@ -107,7 +112,9 @@ export class ServiceClient {
       )
     }
     way.usedMs = now
-    return withLimits(way.circuit, limits)
+    // What it fails with says more than that the time is over: where both come to the same moment, its word counts.
+    const soon = way.open === undefined && way.deadlineMs <= now + limits.timeoutMs + WORD_MS
+    return withLimits(way.circuit, { ...limits, timeoutMs: soon ? limits.timeoutMs + WORD_MS : limits.timeoutMs })
   }
 
   /** A circuit was of no use to a stream: the next gets another one. */

@@ -2,6 +2,7 @@
  * A service that this node offers: does what ts/services decides to stay reachable, meets clients, and takes their streams.
  */
 
+import { setTimeout as setTimeoutAsync } from 'node:timers/promises'
 import { issueRecord } from '../dht/index.js'
 import { errorFromCode } from '../errors/index.js'
 import { type Engine, type IncomingStreamEvent, type IntroducedEvent, powVerify, serviceCrypto } from '../native/index.js'
@@ -32,6 +33,8 @@ import { lookUp, store } from './service-lookup.js'
 const INTRO_TIMEOUT_MS = 10_000
 const STORE_TIMEOUT_MS = 30_000
 const MEET_TIMEOUT_MS = 15_000
+/** Revisions go up with the seconds. */
+const REVISION_STEP_MS = 1_000
 /** Periods change and loads fall while nothing happens. */
 const LOOK_EVERY_MS = 30_000
 
@@ -66,6 +69,9 @@ export class ServiceHost {
   readonly #meetings = new Set<number>()
   readonly #abort = new AbortController()
   readonly #revisions = new Map<number, number>()
+  /** What was published last, by period. */
+  readonly #payloads = new Map<number, Uint8Array>()
+  readonly #bornMs = Date.now()
   readonly #load: Load
   readonly #unwatch: () => void
   #state = newUpkeep(Date.now())
@@ -111,7 +117,15 @@ export class ServiceHost {
     const period = periodOf(timeMs)
     const place = { blinded: serviceCrypto.blind(address.publicKey, period), period }
     const found = await lookUp({ engine, circuits }, place, timeMs, { timeoutMs, signal })
-    if (found.revision < (this.#revisions.get(period) ?? 0)) throw errorFromCode('ERR_ANONNET_NOT_FOUND', { detail: 'an older descriptor' })
+    const own = this.#revisions.get(period) ?? 0
+    const payload = this.#payloads.get(period)
+    if (found.revision === own && payload !== undefined && Buffer.compare(found.payload, payload) === 0) return
+    // One of a run before this one, by a clock that was ahead of ours: it is replaced by nothing that is not newer.
+    if (found.revision >= own) {
+      this.#revisions.set(period, found.revision)
+      this.#dispatch({ type: 'changed' })
+    }
+    throw errorFromCode('ERR_ANONNET_NOT_FOUND', { detail: 'an older descriptor' })
   }
 
   /** Ends its circuits; clients' streams end with them. */
@@ -254,6 +268,9 @@ export class ServiceHost {
   async #publish(period: number, points: readonly number[]): Promise<void> {
     let nodes = 0
     try {
+      // A run that ended in the second in which this one began may have used its number.
+      const fresh = Math.floor(this.#bornMs / REVISION_STEP_MS + 1) * REVISION_STEP_MS - Date.now()
+      if (fresh > 0) await setTimeoutAsync(fresh, undefined, { ref: false, signal: this.#abort.signal })
       nodes = await this.#storeAll(period, points)
       if (nodes === 0) this.#parts.onError(errorFromCode('ERR_ANONNET_NOT_FOUND'), 'a descriptor could not be stored; it is tried again')
     } catch (error) {
@@ -270,7 +287,11 @@ export class ServiceHost {
     const timeMs = periodTimeMs(this.#parts.driver, period)
     const revision = Math.max(revisionAt(revisionKey(seed, period), period, timeMs), (this.#revisions.get(period) ?? 0) + 1)
     this.#revisions.set(period, revision)
-    for (const known of this.#revisions.keys()) if (known < period - 1) this.#revisions.delete(known)
+    for (const known of this.#revisions.keys()) {
+      if (known >= period - 1) continue
+      this.#revisions.delete(known)
+      this.#payloads.delete(known)
+    }
     const introPoints = points.flatMap((id) => this.#points.get(id)?.intro ?? [])
     const payload = sealDescriptor(
       serviceCrypto,
@@ -278,6 +299,7 @@ export class ServiceHost {
       { introPoints, pow: this.#load.suggestion },
       clients
     )
+    this.#payloads.set(period, payload)
     const signer = { publicKey: blinded, sign: (message: Uint8Array) => serviceCrypto.sign(seed, period, message) }
     const asked = new Set<string>()
     const stored = await Promise.all(

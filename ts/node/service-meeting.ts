@@ -94,8 +94,10 @@ class Meeting {
 
   #lateError(): Error {
     const waits = [...this.#state.tries.values()].some(({ phase }) => phase === 'meet')
-    if (this.#state.phase === 'pausing') return errorFromCode(this.#state.lastCode)
-    return errorFromCode(waits ? 'ERR_ANONNET_INTRODUCTION_TIMEOUT' : 'ERR_ANONNET_TIMEOUT')
+    if (waits) return errorFromCode('ERR_ANONNET_INTRODUCTION_TIMEOUT')
+    // What tries failed with tells more than that the time ran out between two of them.
+    const { phase, started, tries, lastCode } = this.#state
+    return errorFromCode(phase === 'pausing' || started > tries.size ? lastCode : 'ERR_ANONNET_TIMEOUT')
   }
 
   #dispatch(event: ReachEvent): void {
