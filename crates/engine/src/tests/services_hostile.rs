@@ -8,6 +8,7 @@ use crate::limits::{CIRCUIT_OUT_HIGH_WATER_BYTES, INTRODUCTIONS_QUEUED_MAX, REND
 use anonnet_cells::Kind;
 use anonnet_crypto::service::{IntroKeys, ServiceClient, ServiceEntry};
 use anonnet_relay::limits::{INTRODUCTION_BURST, INTRODUCTION_RATE};
+use anonnet_transport::STREAM_WINDOW;
 
 async fn introduce(world: &World, entry: &ServiceEntry, payload: &[u8], seed: u64) -> (Circuit, Result<(), ErrorKind>) {
     let (_, message) = ServiceClient::start(&mut rng(seed), entry.clone(), payload).unwrap();
@@ -315,7 +316,7 @@ async fn a_service_that_takes_nothing_makes_its_clients_hear_so() {
     service.say(Kind::EstablishIntro, &payload).await;
     assert_eq!(service.hear().await, Some((Kind::IntroEstablished, vec![])));
     // What its link takes, what the circuit's end holds, what waits; the rate of a point allows more.
-    let held = (128 * 1024 + CIRCUIT_OUT_HIGH_WATER_BYTES) / (3 * CELL_LEN) + INTRODUCTIONS_QUEUED_MAX;
+    let held = (STREAM_WINDOW as usize + CIRCUIT_OUT_HIGH_WATER_BYTES) / (3 * CELL_LEN) + INTRODUCTIONS_QUEUED_MAX;
     let (_, message) = ServiceClient::start(&mut rng(5), entry(&keys), b"").unwrap();
     let mut passed = 0;
     loop {
