@@ -94,7 +94,7 @@ impl CircuitHandle {
     #[cfg(feature = "testing")]
     pub(crate) fn plant(&self) {
         let (answer, _) = oneshot::channel();
-        let _ = self.requests.send(OpenRequest { what: Open::Panic, answer });
+        let _ = self.requests.send(Request::Open(OpenRequest { what: Open::Panic, answer }));
     }
 
     /// A question for a name.
