@@ -27,6 +27,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 
 let authorities: BootstrapNode[] = []
 let bootstrap: string[] = []
+const commands: Spawned[] = []
 const relays = new Map<string, Spawned>()
 const exits = new Set<string>()
 let site: Server
@@ -77,12 +78,13 @@ beforeAll(async () => {
     ...flags
   ])
   const run = start(process.execPath, [cli, 'run', '--socks', '127.0.0.1:0', '--state-dir', join(folder, 'client'), ...flags])
+  commands.push(service, run)
   address = String((await lineOf(service, 'ready')).address)
   proxy = String(((await lineOf(run, 'ready')).proxies as string[])[0])
 }, 180_000)
 
 afterAll(async () => {
-  for (const child of relays.values()) child.process.kill('SIGTERM')
+  for (const child of [...commands, ...relays.values()]) child.process.kill('SIGTERM')
   await Promise.all(authorities.map((node) => node.close()))
   site?.close()
 })
