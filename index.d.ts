@@ -61,6 +61,28 @@ export declare class NativeNode {
   snapshot(): NativeSnapshot
   /** Ends the node; every other operation fails with ERR_ANONNET_CLOSED, and this one is answered last. */
   close(op: number, drainMs: number): void
+  /** Solves a service's puzzle. `opOk.bytes`: the nonce. An effort of 1 to 65,536. */
+  powSolve(op: number, seed: Uint8Array, blinded: Uint8Array, effort: number): void
+  /** Makes the last hop of a circuit a rendezvous point, waiting for that cookie (20 bytes). */
+  establishRendezvous(op: number, circuit: number, cookie: Uint8Array, timeoutMs: number): void
+  /** Introduces this client to a service, whose answer `rendCircuit` waits for. The payload has 800 bytes at most. */
+  introduce(op: number, introCircuit: number, rendCircuit: number, to: NativeIntroduction, payload: Uint8Array, timeoutMs: number): void
+  /** Answered when the service is at the other end of the circuit; `connect` with an empty host then opens its ports. */
+  awaitRendezvous(op: number, rendCircuit: number, timeoutMs: number): void
+  /** Makes the last hop of a circuit an introduction point. `opOk.bytes`: authKey[32] | onionKey[32] | kemKey[1184]. */
+  establishIntro(op: number, circuit: number, timeoutMs: number): void
+  /** The subcredentials (32 bytes each, 4 at most) of the periods that are current; `false` where there is no such circuit. */
+  setIntroSubcredentials(circuit: number, subcredentials: Array<Uint8Array>): boolean
+  /** Answers an introduction over a circuit to the client's rendezvous point; the circuit then carries the client's streams. */
+  acceptRendezvous(op: number, request: number, rendCircuit: number, cookie: Uint8Array, timeoutMs: number): void
+  /** Forgets an introduction. */
+  dropIntroduction(request: number): boolean
+  /** Accepts an incoming stream, which is then read and written as any other. */
+  acceptStream(stream: number): boolean
+  /** Connects an incoming stream with a TCP target; answered once connected. The copying never passes through JavaScript. */
+  forwardStream(op: number, stream: number, target: string): void
+  /** Refuses an incoming stream with a code of the registry. */
+  refuseStream(stream: number, code: string): boolean
 }
 
 /** Every error there is. */
@@ -99,7 +121,7 @@ export interface NativeErrorEntry {
 
 /** Something that happened. Which fields are there depends on `type`; ts/native has a type for each. */
 export interface NativeEvent {
-  type: 'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug'
+  type: 'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug' | 'introduced' | 'incomingStream'
   op?: number
   bytes?: Buffer
   text?: string
@@ -123,6 +145,7 @@ export interface NativeEvent {
   client?: string
   literal?: boolean
   again?: number
+  stream?: number
 }
 
 /** One relay of a path. */
@@ -130,6 +153,14 @@ export interface NativeHop {
   nodeId: string
   onionKey: Uint8Array
   address: string
+}
+
+/** What a client knows of an introduction point: from the service's descriptor. */
+export interface NativeIntroduction {
+  authKey: Uint8Array
+  onionKey: Uint8Array
+  kemKey: Uint8Array
+  subcredential: Uint8Array
 }
 
 /** What may be known of a key file: nothing secret. */
@@ -220,8 +251,34 @@ export interface NativeVersion {
 /** The node id of an Ed25519 public key (32 bytes), in hex. */
 export declare function nodeIdOf(publicKey: Uint8Array): string
 
+/** Opens a sealed record; ERR_ANONNET_RECORD_INVALID where it does not. */
+export declare function openRecord(key: Uint8Array, purpose: string, record: Uint8Array): Buffer
+
+/** Whether a nonce (16 bytes) solves a service's puzzle; takes about a millisecond. */
+export declare function powVerify(seed: Uint8Array, blinded: Uint8Array, nonce: Uint8Array, effort: number): boolean
+
+/** Seals a record with a key that may seal many: salt[32] | nonce[12] | ciphertext | tag[16]. */
+export declare function sealRecord(key: Uint8Array, purpose: string, plaintext: Uint8Array): Buffer
+
+/** The blinded Ed25519 public key of a service in a period. */
+export declare function serviceBlind(publicKey: Uint8Array, period: number): Buffer
+
+/** The Ed25519 public key of a seed. */
+export declare function servicePublicKey(seed: Uint8Array): Buffer
+
+/** A signature by the blinded key of a period; `seed` is the service's Ed25519 seed. */
+export declare function serviceSign(seed: Uint8Array, period: number, message: Uint8Array): Buffer
+
+/** What those who know a service's address have in common in a period. */
+export declare function serviceSubcredential(publicKey: Uint8Array, period: number): Buffer
+
 /** Strict Ed25519 verification; `false` also for keys and signatures that are malformed. */
 export declare function verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean
 
 /** The addon's version, the version of the wire protocol, and what it was built with. */
 export declare function version(): NativeVersion
+
+/** The shared secret of two keys; ERR_ANONNET_KEY_INVALID for a public key of small order. */
+export declare function x25519Agree(secret: Uint8Array, publicKey: Uint8Array): Buffer
+
+export declare function x25519Public(secret: Uint8Array): Buffer

@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { NativeNode, errorRegistry, keyFileCreate, keyFileExport, keyFileImport, keyFileInspect, keyFileRotate, nodeIdOf, verify, version } = nativeBinding
+const { NativeNode, errorRegistry, keyFileCreate, keyFileExport, keyFileImport, keyFileInspect, keyFileRotate, nodeIdOf, openRecord, powVerify, sealRecord, serviceBlind, servicePublicKey, serviceSign, serviceSubcredential, verify, version, x25519Agree, x25519Public } = nativeBinding
 export { NativeNode }
 export { errorRegistry }
 export { keyFileCreate }
@@ -782,6 +782,15 @@ export { keyFileImport }
 export { keyFileInspect }
 export { keyFileRotate }
 export { nodeIdOf }
+export { openRecord }
+export { powVerify }
+export { sealRecord }
+export { serviceBlind }
+export { servicePublicKey }
+export { serviceSign }
+export { serviceSubcredential }
 export { verify }
 export { version }
+export { x25519Agree }
+export { x25519Public }
 export const __napiBindingTarget = __napiLoadedBindingTarget

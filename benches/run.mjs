@@ -1,10 +1,10 @@
-// `npm run bench -- addons FILE|chain|embed|soak|tor [--wan] [--short]`: macro benchmarks of the addon that the default build ships. Ratios and bounds of
+// `npm run bench -- addons FILE|chain|embed|services|soak|tor [--wan] [--short]`: macro benchmarks of the addon that the default build ships. Ratios and bounds of
 // the same run are what counts: machines are noisy. Results go to benches/results/ and to standard output.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-const benches = ['addons', 'chain', 'embed', 'soak', 'tor']
+const benches = ['addons', 'chain', 'embed', 'services', 'soak', 'tor']
 const [name, ...rest] = process.argv.slice(2)
 const allowed = name === 'tor' ? ['--short', '--wan'] : ['--short']
 // `addons` has one more word: the file of the other addon.

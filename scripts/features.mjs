@@ -34,7 +34,7 @@ async function main() {
   const cargo = async (...args) => (await run('cargo', args)) === 0
   for (const features of combinations) {
     step(`${name(features)}: clippy`)
-    const linted = ['clippy', '--quiet', '-p', 'anonnet-engine', '-p', 'anonnet-binding', ...ofBoth(features)]
+    const linted = ['clippy', '--quiet', '-p', 'anonnet-engine', '-p', 'anonnet-calls', '-p', 'anonnet-binding', ...ofBoth(features)]
     await attempt(`clippy, ${name(features)}`, cargo(...linted, '--lib', '--', '-D', 'warnings'))
     if (!whole(features)) continue
     step(`${name(features)}: tests of the engine, and an addon`)

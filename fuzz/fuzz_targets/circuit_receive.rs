@@ -120,6 +120,7 @@ fn client(input: &mut Input<'_>) {
                 )
             }
             1 => _ = circuit.begin_dir(out),
+            2 if input.byte() % 2 == 0 => _ = circuit.establish_rendezvous(&[4; 20], out),
             2 => _ = circuit.resolve("a.test", out),
             3 | 4 => application!(circuit, input, held, out),
             _ => {

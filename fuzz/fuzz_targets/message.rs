@@ -2,8 +2,8 @@
 #![no_main]
 
 use anonnet_cells::{
-    BODY_LEN, Body, BodyWriter, EndReason, Extend, Host, Kind, MAX_TARGET_LEN, Messages, Reassembly, Resolved, Target, read_window,
-    write_resolved,
+    BODY_LEN, Body, BodyWriter, EndReason, Extend, Host, IntroduceStatus, Kind, MAX_TARGET_LEN, Messages, Reassembly, Resolved, Target,
+    read_cookie, read_introduce1, read_rendezvous1, read_window, write_resolved,
 };
 use anonnet_fuzz::Input;
 use libfuzzer_sys::fuzz_target;
@@ -27,6 +27,26 @@ fn payload(kind: Kind, data: &[u8]) {
         Kind::End => {
             if let Ok(reason) = EndReason::read(data) {
                 assert_eq!([reason as u8], data);
+            }
+        }
+        Kind::IntroduceAck => {
+            if let Ok(status) = IntroduceStatus::read(data) {
+                assert_eq!([status as u8], data);
+            }
+        }
+        Kind::EstablishRendezvous => {
+            if let Ok(cookie) = read_cookie(data) {
+                assert_eq!(cookie, data);
+            }
+        }
+        Kind::Introduce1 => {
+            if let Ok((auth, rest)) = read_introduce1(data) {
+                assert_eq!([&auth[..], rest].concat(), data);
+            }
+        }
+        Kind::Rendezvous1 => {
+            if let Ok((cookie, rest)) = read_rendezvous1(data) {
+                assert_eq!([&cookie[..], rest].concat(), data);
             }
         }
         Kind::Window => {

@@ -65,15 +65,27 @@ describe('exports', () => {
       'keyFileInspect',
       'keyFileRotate',
       'nodeIdOf',
+      'openRecord',
+      'powVerify',
+      'sealRecord',
+      'serviceBlind',
+      'servicePublicKey',
+      'serviceSign',
+      'serviceSubcredential',
       'verify',
-      'version'
+      'version',
+      'x25519Agree',
+      'x25519Public'
     ])
   })
 
   it('of the class are exactly these', () => {
     expect(Object.getOwnPropertyNames(addon.NativeNode.prototype).sort()).toEqual(
       [
+        'acceptRendezvous',
+        'acceptStream',
         'attach',
+        'awaitRendezvous',
         'buildCircuit',
         'cancel',
         'circuitRpc',
@@ -86,19 +98,27 @@ describe('exports', () => {
         'constructor',
         'destroy',
         'drain',
+        'dropIntroduction',
         'end',
+        'establishIntro',
+        'establishRendezvous',
+        'forwardStream',
+        'introduce',
         'listenProxy',
         'localAddress',
         'nodeId',
         'onionKey',
+        'powSolve',
         'publicKey',
         'read',
         'refuse',
+        'refuseStream',
         'resolve',
         'rotateOnionKey',
         'rpc',
         'rpcReject',
         'rpcReply',
+        'setIntroSubcredentials',
         'setKnownRelays',
         'sign',
         'snapshot',
@@ -205,6 +225,15 @@ describe('wrong arguments', () => {
       if (value instanceof Uint8Array) continue
       expect(() => addon.verify(value as never, value as never, value as never)).toThrow()
       expect(() => addon.nodeIdOf(value as never)).toThrow()
+      expect(() => addon.servicePublicKey(value as never)).toThrow()
+      expect(() => addon.x25519Public(value as never)).toThrow()
+      expect(() => addon.x25519Agree(value as never, value as never)).toThrow()
+      expect(() => addon.serviceBlind(value as never, 1)).toThrow()
+      expect(() => addon.serviceSubcredential(value as never, 1)).toThrow()
+      expect(() => addon.serviceSign(value as never, 1, Buffer.alloc(1))).toThrow()
+      expect(() => addon.sealRecord(value as never, 'inner', Buffer.alloc(1))).toThrow()
+      expect(() => addon.openRecord(value as never, 'inner', Buffer.alloc(64))).toThrow()
+      expect(() => addon.powVerify(value as never, value as never, value as never, 1)).toThrow()
     }
   })
 

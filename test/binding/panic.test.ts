@@ -77,7 +77,7 @@ describe('a panic', () => {
   it('in a call is thrown as ERR_ANONNET_INTERNAL without its text, told by every node, and leaves no lock behind', async () => {
     const [one, other] = [start({ listen: '127.0.0.1:0' }), start()]
     // As the engine calls: through its guard.
-    const { guarded } = await import('../../ts/native/engine.js')
+    const { guarded } = await import('../../ts/native/guarded.js')
     let thrown: unknown
     try {
       guarded(() => one.native.plant(1, 'call'))

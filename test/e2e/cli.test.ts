@@ -78,10 +78,10 @@ describe('anonnet fetch', { timeout: 60_000 }, () => {
     expect(none.err()).toContain('the site answered 404')
   })
 
-  it('refuses names of services instead of asking an exit', async () => {
+  it('refuses names that no service can have instead of asking an exit', async () => {
     const io = testIo()
-    expect(await main(['fetch', `http://${'a'.repeat(56)}.anon/`, '-q', ...flags], io)).toBe(1)
-    expect(io.err()).toContain('ERR_ANONNET_UNSUPPORTED')
+    expect(await main(['fetch', `http://${'a'.repeat(56)}.anon/`, '-q', ...flags], io)).toBe(2)
+    expect(io.err()).toContain('ERR_ANONNET_SERVICE_ADDRESS')
   })
 })
 

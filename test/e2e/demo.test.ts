@@ -37,7 +37,10 @@ describe('anonnet demo', { timeout: 120_000 }, () => {
       ['socks5', 100_000_000, true],
       ['connect', 100_000_000, true]
     ])
+    expect(report.service).toMatchObject({ address: expect.stringMatching(/^[a-z2-7]{56}\.anon$/), bytes: 100_000_000, sha256Ok: true })
+    expect(report.service.ttfbMs).toBeGreaterThan(0)
     expect(run.stderr()).toMatch(/\[ +\d+\.\d s\] the bootstrap nodes agreed on the relay list/)
+    expect(run.stderr()).toMatch(/\[ +\d+\.\d s\] the site is a service now, too: [a-z2-7]{56}\.anon/)
     expect(readdirSync(temporary)).toEqual([])
   })
 

@@ -53,7 +53,8 @@ export class CommandFailed extends Error {
 const USAGE_CODES: ReadonlySet<string> = new Set([
   'ERR_ANONNET_CONFIG_INVALID',
   'ERR_ANONNET_INVALID_ARGUMENT',
-  'ERR_ANONNET_INVALID_ADDRESS'
+  'ERR_ANONNET_INVALID_ADDRESS',
+  'ERR_ANONNET_SERVICE_ADDRESS'
 ])
 
 /** The exit code of an error: 2 for what was typed wrong, else 1. */

@@ -1,9 +1,10 @@
-/** `anonnet keys`: key files of nodes. */
+/** `anonnet keys`: key files of nodes, and key pairs for services. */
+import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Command } from 'commander'
 import { controlPath } from '../config/index.js'
-import { keyFileCreate, keyFileExport, keyFileImport, keyFileInspect, keyFileRotate } from '../native/index.js'
+import { keyFileCreate, keyFileExport, keyFileImport, keyFileInspect, keyFileRotate, serviceCrypto } from '../native/index.js'
 import { controlRequest } from '../node/index.js'
 import { CommandFailed, type Io, printJson, printLine } from './io.js'
 import { askPassphrase, givenPassphrase } from './passphrase.js'
@@ -145,5 +146,21 @@ export function keysCommand(program: Command, io: Io): void {
       const passphrase = givenPassphrase(io, flags.passphraseFile)
       keyFileImport(flags.out, bytes, await exportPassphrase(io, flags, false), passphrase)
       print(io, flags.out, flags, passphrase)
+    })
+
+  keys
+    .command('auth')
+    .description('make a key pair for a service that takes authorised clients only')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ anonnet keys auth\n')
+    .action((flags: KeyFlags) => {
+      const secret = randomBytes(32)
+      const pair = { publicKey: hex(serviceCrypto.x25519Public(secret)), secretKey: hex(secret) }
+      if (flags.json) {
+        printJson(io, pair)
+        return
+      }
+      printLine(io, `public key   ${pair.publicKey}  (for the service: --auth)`)
+      printLine(io, `secret key   ${pair.secretKey}  (for the client, in a file: --service-key <address>=<file>)`)
     })
 }

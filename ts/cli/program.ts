@@ -8,13 +8,14 @@ import { errorObject, exitCodeOf, type Io, paletteOf, printJson, printLine, say 
 import { keysCommand } from './keys.js'
 import { runCommand } from './run.js'
 import { bootstrapCommand, relayCommand } from './servers.js'
+import { serviceCommand } from './service.js'
 import { statusCommands } from './status.js'
 
 /** The command table. `finish` gets the exit code of verbs that have one of their own. */
 export function createProgram(io: Io, finish: (code: number) => void = () => undefined): Command {
   const program = new Command('anonnet')
     .description(
-      'An anonymity network: clients with proxies, relays, bootstrap nodes.\nIt hides who talks to whom, not that it is used, and not from one who watches all links at once.'
+      'An anonymity network: clients with proxies, .anon services, relays, bootstrap nodes.\nIt hides who talks to whom, not that it is used, and not from one who watches all links at once.'
     )
     .exitOverride()
     .configureOutput({
@@ -35,6 +36,7 @@ export function createProgram(io: Io, finish: (code: number) => void = () => und
   runCommand(program, io, finish)
   relayCommand(program, io, finish)
   bootstrapCommand(program, io, finish)
+  serviceCommand(program, io, finish)
   fetchCommand(program, io, finish)
   statusCommands(program, io)
   keysCommand(program, io)

@@ -14,8 +14,9 @@ export const MAX_CANDIDATES = 16
 
 /** Concurrent questions of one path of a lookup. */
 export const ALPHA = 3
-/** Node-disjoint paths of a lookup. */
+/** Node-disjoint paths of a lookup, and of one for a service. */
 export const LOOKUP_PATHS = 4
+export const SERVICE_LOOKUP_PATHS = 8
 /** Nodes that one lookup asks at most. */
 export const MAX_LOOKUP_QUERIES = 256
 /** Nodes that one path of a lookup remembers; the farthest go. */
@@ -40,7 +41,7 @@ export const RECORD_CLOCK_TOLERANCE_S = 300
 export const MAX_STORED_RECORDS = 10_000
 export const MAX_STORED_BYTES = 64 * 1024 * 1024
 /** What each class of records has of these two, in percent: no class can push out another. */
-export const CLASS_SHARE_PERCENT = { data: 60, node: 40 } as const
+export const CLASS_SHARE_PERCENT = { data: 30, node: 20, service: 50 } as const
 export const MAX_PUBLISHERS_PER_KEY = 16
 /** A key this many bits farther than the nodes closest to us is far outside our radius: the first to go when there is no room. */
 export const FAR_BITS = 4

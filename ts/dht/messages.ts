@@ -20,7 +20,7 @@ import type { SignedRecord } from './record.js'
 /** Time (6 bytes) and 16 bytes of an HMAC. */
 export const TOKEN_BYTES = 22
 const MAX_ADDRESS_CHARS = 64
-/** A key may have all its publishers in each class of records. */
+/** A key may have all its publishers in two classes of records; services have keys that no other class can sign for. */
 const MAX_RECORDS_IN_REPLY = 2 * MAX_PUBLISHERS_PER_KEY
 
 /** Answer to 'dht.findNode' { target } and 'dht.findValue' { key }: nodes closer to it, a token for authenticated askers, records. */

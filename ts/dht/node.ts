@@ -8,17 +8,19 @@ import {
   BUCKET_SIZE,
   CLEANUP_INTERVAL_MS,
   FAR_BITS,
+  LOOKUP_PATHS,
   MAX_CANDIDATES,
   MAX_FIND_REPLY_BYTES,
   MAX_SMALL_REPLY_BYTES,
   RPC_TIMEOUT_MS,
+  SERVICE_LOOKUP_PATHS,
   STORE_CONCURRENCY
 } from './limits.js'
 import { type LookupResult, lookup, type QueryResult } from './lookup.js'
 import { type FindReply, readEmpty, readFindReply, readStore, readTarget, writeFindReply } from './messages.js'
 import { PREFIX_LIMITS, type PrefixLimits } from './prefixes.js'
 import { type Publication, Publications } from './publications.js'
-import { type DhtRecord, isTimely, parseRecord, type RecordClass, type SignedRecord } from './record.js'
+import { checkTime, type DhtRecord, isTimely, parseRecord, type RecordClass, type SignedRecord } from './record.js'
 import { RecordStore, type StoreRoom } from './store.js'
 import { type Contact, contactOf, RoutingTable } from './table.js'
 import { TokenKey } from './token.js'
@@ -150,6 +152,29 @@ export class DhtNode {
     return stored
   }
 
+  /**
+   * Stores a service's record around its key for somebody else, once. Returns how many nodes took it.
+   * Throws ERR_ANONNET_RECORD_INVALID when it is not a service's, not in its time, or its signature is wrong.
+   */
+  async storeService(raw: Uint8Array, options: FindOptions = {}): Promise<number> {
+    const signed = parseRecord(raw, this.#options.verify)
+    if (signed.record.type !== 'service') throw fault('ERR_ANONNET_RECORD_INVALID', "not a service's")
+    checkTime(signed.record, this.#options.now())
+    return this.#spread(signed, options)
+  }
+
+  /**
+   * The newest record of a service under a key (64 hex characters), as it was signed, verified.
+   * Throws ERR_ANONNET_NOT_FOUND, ERR_ANONNET_INVALID_ARGUMENT; with an aborted signal its reason.
+   */
+  async findService(key: string, options: FindOptions = {}): Promise<Uint8Array> {
+    const { records } = await this.#lookup(idOf(key), true, options, SERVICE_LOOKUP_PATHS)
+    options.signal?.throwIfAborted()
+    const found = [...records.values()].find((signed) => signed.record.type === 'service')
+    if (found === undefined) throw fault('ERR_ANONNET_NOT_FOUND', 'record')
+    return found.raw
+  }
+
   /** Stops keeping a record of ours alive. */
   withdraw(type: RecordClass, key: string): void {
     this.#publications.withdraw(type, key)
@@ -202,7 +227,8 @@ export class DhtNode {
   async #lookup(
     target: Uint8Array,
     values: boolean,
-    options: FindOptions
+    options: FindOptions,
+    paths: number = LOOKUP_PATHS
   ): Promise<{ result: LookupResult; tokens: Map<string, Uint8Array>; records: Map<string, SignedRecord> }> {
     const tokens = new Map<string, Uint8Array>()
     const records = new Map<string, SignedRecord>()
@@ -223,6 +249,7 @@ export class DhtNode {
       start: this.table.closest(target, BUCKET_SIZE),
       prefixLimits: this.#prefixLimits,
       query,
+      paths,
       ...(options.signal ? { signal: options.signal } : {})
     })
     return { result, tokens, records }

@@ -14,6 +14,11 @@ import {
   guard,
   Malformed,
   nodeIdOf,
+  SERVICE_OVERLAP_S,
+  SERVICE_PERIOD_S,
+  SERVICE_REPLICAS,
+  SERVICE_TTL_S,
+  serviceKey,
   sha256,
   signedMessage,
   toHex
@@ -25,9 +30,13 @@ const FORMAT = 1
 const INVALID = 'ERR_ANONNET_RECORD_INVALID'
 const LIMITS = { maxBytes: MAX_RECORD_BYTES, maxDepth: 2, maxItems: 32 }
 
-/** `data`: any key, several publishers each. `node`: what a node says of itself, under its own id and by nobody else. */
-export type RecordClass = 'data' | 'node'
-const CLASS_CODES: Readonly<Record<RecordClass, number>> = { data: 1, node: 2 }
+/**
+ * `data`: any key, several publishers each. `node`: what a node says of itself, under its own id and by nobody else. `service`: a service's
+ * descriptor, by the blinded key of a period and under the keys that follow from it. Its `issued` is the period's start and its `ttl` one
+ * for all, so that neither shows a clock: what is stored lives for `ttl` from when it was stored, within the period and its overlap.
+ */
+export type RecordClass = 'data' | 'node' | 'service'
+const CLASS_CODES: Readonly<Record<RecordClass, number>> = { data: 1, node: 2, service: 3 }
 
 export interface DhtRecord {
   readonly type: RecordClass
@@ -92,12 +101,24 @@ export function checkTime(record: DhtRecord, nowMs: number): void {
 
 /** Whether `nowMs` (Unix milliseconds) is within the record's life, give or take the tolerance for its start. */
 export function isTimely(record: DhtRecord, nowMs: number): boolean {
-  return record.issued <= nowMs / 1000 + RECORD_CLOCK_TOLERANCE_S && nowMs < expiryMs(record)
+  if (record.type === 'service') return nowMs >= (record.issued - SERVICE_OVERLAP_S) * 1000 && nowMs < lastMs(record)
+  return record.issued <= nowMs / 1000 + RECORD_CLOCK_TOLERANCE_S && nowMs < lastMs(record)
 }
 
-/** Unix milliseconds. */
-export function expiryMs(record: DhtRecord): number {
-  return (record.issued + record.ttl) * 1000
+/** When a record that is stored at `nowMs` goes. Unix milliseconds, both. */
+export function expiryMs(record: DhtRecord, nowMs: number): number {
+  return record.type === 'service' ? Math.min(lastMs(record), nowMs + record.ttl * 1000) : lastMs(record)
+}
+
+function lastMs(record: DhtRecord): number {
+  return (record.issued + (record.type === 'service' ? SERVICE_PERIOD_S + SERVICE_OVERLAP_S : record.ttl)) * 1000
+}
+
+/** Whether it is where its blinded key says, and tells no time of its own. */
+function isServicePlace(key: string, publisher: Uint8Array, issued: number, ttl: number): boolean {
+  if (issued % SERVICE_PERIOD_S !== 0 || ttl !== SERVICE_TTL_S) return false
+  for (let replica = 0; replica < SERVICE_REPLICAS; replica++) if (serviceKey(publisher, replica) === key) return true
+  return false
 }
 
 function readBody(body: Uint8Array): DhtRecord {
@@ -108,13 +129,16 @@ function readBody(body: Uint8Array): DhtRecord {
   const key = toHex(asBytes(fields.key, 'key', 32))
   const publisher = copyBytes(asBytes(fields.publisher, 'publisher', 32))
   if (type === 'node' && key !== nodeIdOf(publisher)) throw new Malformed('under the key of another node')
+  const issued = asUint(fields.issued, 'issued')
+  const ttl = asUint(fields.ttl, 'ttl', MAX_RECORD_TTL_S, 1)
+  if (type === 'service' && !isServicePlace(key, publisher, issued, ttl)) throw new Malformed('a service record out of place')
   return {
     type,
     key,
     publisher,
     seq: asUint(fields.seq, 'seq'),
-    issued: asUint(fields.issued, 'issued'),
-    ttl: asUint(fields.ttl, 'ttl', MAX_RECORD_TTL_S, 1),
+    issued,
+    ttl,
     payload: copyBytes(asBytesUpTo(fields.payload, 'payload', MAX_PAYLOAD_BYTES))
   }
 }

@@ -167,12 +167,16 @@ export class RecordStore {
   ) {
     const share = (percent: number) =>
       new Pool({ records: Math.floor((room.records * percent) / 100), bytes: Math.floor((room.bytes * percent) / 100) })
-    this.#pools = { data: share(CLASS_SHARE_PERCENT.data), node: share(CLASS_SHARE_PERCENT.node) }
+    this.#pools = {
+      data: share(CLASS_SHARE_PERCENT.data),
+      node: share(CLASS_SHARE_PERCENT.node),
+      service: share(CLASS_SHARE_PERCENT.service)
+    }
   }
 
   /** Number of records. */
   get size(): number {
-    return this.#pools.data.size + this.#pools.node.size
+    return Object.values(this.#pools).reduce((sum, pool) => sum + pool.size, 0)
   }
 
   /**
@@ -184,10 +188,15 @@ export class RecordStore {
     checkTime(record, nowMs)
     const pool = this.#pools[record.type]
     const known = pool.get(record.key).find((entry) => entry.signed.publisher === signed.publisher)
-    if (known?.signed.digest === signed.digest) return pool.attribute(known, prefix)
+    if (known?.signed.digest === signed.digest) {
+      // A service stores the same again to keep it alive.
+      const renewed = { ...known, expiresMs: Math.max(known.expiresMs, expiryMs(record, nowMs)) }
+      if (renewed.expiresMs > known.expiresMs) pool.put(renewed, nowMs)
+      return pool.attribute(renewed.expiresMs > known.expiresMs ? renewed : known, prefix)
+    }
     if (known && known.signed.record.seq >= record.seq) throw fault('ERR_ANONNET_RECORD_INVALID', 'not newer than the known one')
     const id = `${record.key}${signed.publisher}`
-    pool.put({ id, signed, prefix, expiresMs: expiryMs(record), far: this.isFar(record.key) }, nowMs)
+    pool.put({ id, signed, prefix, expiresMs: expiryMs(record, nowMs), far: this.isFar(record.key) }, nowMs)
   }
 
   /** All records under a key that have not expired. */

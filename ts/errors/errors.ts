@@ -108,6 +108,8 @@ export class StreamError extends AnonNetError {}
 export class DirectoryError extends AnonNetError {}
 /** Something that nobody had. */
 export class NotFoundError extends AnonNetError {}
+/** A `.anon` service: its address, its descriptor, its introduction points, who may reach it. */
+export class ServiceError extends AnonNetError {}
 /** A bug of ours. */
 export class InternalError extends AnonNetError {}
 
@@ -130,6 +132,7 @@ export const ERROR_CLASSES = [
   StreamError,
   DirectoryError,
   NotFoundError,
+  ServiceError,
   InternalError
 ] as const
 
@@ -152,6 +155,7 @@ const NAMES = [
   'StreamError',
   'DirectoryError',
   'NotFoundError',
+  'ServiceError',
   'InternalError'
 ] as const
 ERROR_CLASSES.forEach((type, index) => {
@@ -199,6 +203,13 @@ const CLASS_OF: { readonly [Code in ErrorCode]: typeof AnonNetError } = {
   ERR_ANONNET_DESCRIPTOR_INVALID: DirectoryError,
   ERR_ANONNET_RECORD_INVALID: DirectoryError,
   ERR_ANONNET_NOT_FOUND: NotFoundError,
+  ERR_ANONNET_SERVICE_ADDRESS: ServiceError,
+  ERR_ANONNET_SERVICE_NOT_FOUND: ServiceError,
+  ERR_ANONNET_INTRODUCTION_FAILED: ServiceError,
+  ERR_ANONNET_INTRODUCTION_TIMEOUT: ServiceError,
+  ERR_ANONNET_RENDEZVOUS_FAILED: ServiceError,
+  ERR_ANONNET_CLIENT_AUTH: ServiceError,
+  ERR_ANONNET_CLIENT_AUTH_WRONG: ServiceError,
   ERR_ANONNET_INTERNAL: InternalError
 }
 

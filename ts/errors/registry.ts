@@ -128,6 +128,48 @@ export const ERROR_REGISTRY = [
   },
   { code: 'ERR_ANONNET_NOT_FOUND', blame: 'network', retry: 'later', advice: 'Nobody who was asked has it.' },
   {
+    code: 'ERR_ANONNET_SERVICE_ADDRESS',
+    blame: 'caller',
+    retry: 'never',
+    advice: 'No service can have that address: a character was mistyped, or it is of another version.'
+  },
+  {
+    code: 'ERR_ANONNET_SERVICE_NOT_FOUND',
+    blame: 'network',
+    retry: 'later',
+    advice: 'Nobody who was asked has a descriptor of the service: it is not running, or its address is wrong.'
+  },
+  {
+    code: 'ERR_ANONNET_INTRODUCTION_FAILED',
+    blame: 'network',
+    retry: 'later',
+    advice: 'No introduction point of the service passed the introduction on.'
+  },
+  {
+    code: 'ERR_ANONNET_INTRODUCTION_TIMEOUT',
+    blame: 'network',
+    retry: 'later',
+    advice: 'The service was introduced to and did not answer in time.'
+  },
+  {
+    code: 'ERR_ANONNET_RENDEZVOUS_FAILED',
+    blame: 'network',
+    retry: 'later',
+    advice: 'The meeting with the service did not come about, or its other end is not the service.'
+  },
+  {
+    code: 'ERR_ANONNET_CLIENT_AUTH',
+    blame: 'caller',
+    retry: 'never',
+    advice: 'The service is for authorised clients only, and no key for it is known.'
+  },
+  {
+    code: 'ERR_ANONNET_CLIENT_AUTH_WRONG',
+    blame: 'caller',
+    retry: 'never',
+    advice: 'The service does not authorise the key that is known for it.'
+  },
+  {
     code: 'ERR_ANONNET_INTERNAL',
     blame: 'bug',
     retry: 'later',

@@ -3,10 +3,12 @@
  */
 
 import { errorFromCode } from '../errors/index.js'
+import { guarded, translate } from './guarded.js'
 import { KeepAlive } from './keep-alive.js'
 import { loadAddon } from './loader.js'
 import type { OperationOptions } from './operations.js'
 import { Operations } from './operations.js'
+import { ServiceEngine } from './service-engine.js'
 import type { EngineEvent, Hop, NativeAddon, NativeNode, NativeNodeOptions, NativeSnapshot, OpOkEvent, PeerAddress } from './types.js'
 
 /** Options of a request that waits for an answer. */
@@ -31,27 +33,11 @@ function buffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-/** Turns what a synchronous native call threw into our classes; leaves what is not ours. */
-export function translate(error: unknown): unknown {
-  const { code, message } = error as { code?: unknown; message?: unknown }
-  // A panic that was caught at the edge. Its text is nobody's business: an event tells the line.
-  if (code === 'GenericFailure') return errorFromCode('ERR_ANONNET_INTERNAL')
-  if (typeof code !== 'string' || !code.startsWith('ERR_ANONNET_')) return error
-  return errorFromCode(code, { detail: typeof message === 'string' && message !== '' ? message : undefined })
-}
-
-/** Runs a synchronous native call. */
-export function guarded<T>(call: () => T): T {
-  try {
-    return call()
-  } catch (error) {
-    throw translate(error)
-  }
-}
-
 /** One native node. */
 export class Engine {
   readonly keepAlive = new KeepAlive()
+  /** What it does for services. */
+  readonly services: ServiceEngine
   readonly #native: NativeNode
   readonly #operations: Operations
   readonly #onError: (error: unknown) => void
@@ -72,6 +58,11 @@ export class Engine {
     this.#native = guarded(() => new addon.NativeNode(options, () => this.#drain()))
     this.#operations = new Operations(this.keepAlive, (op) => {
       if (!this.#closed) this.#native.cancel(op)
+    })
+    this.services = new ServiceEngine({
+      native: this.#native,
+      closing: () => this.closing,
+      ask: (begin, convert, options) => this.#ask(begin, convert, options)
     })
   }
 

@@ -20,9 +20,12 @@ export {
   version
 } from './keys.js'
 export { findAddon, loadAddon, packageRoot, platformName } from './loader.js'
+export { powVerify, serviceCrypto } from './service-crypto.js'
 export type {
   EngineEvent,
   Hop,
+  IncomingStreamEvent,
+  IntroducedEvent,
   KeyFileInfo,
   NativeAddon,
   NativeNode,

@@ -2,7 +2,7 @@
  * Functions of the addon that need no node: signatures, key files, versions.
  */
 
-import { guarded } from './engine.js'
+import { guarded } from './guarded.js'
 import { loadAddon } from './loader.js'
 import type { AddonVersion, KeyFileInfo, RegistryEntry } from './types.js'
 

@@ -117,6 +117,22 @@ export interface StreamEndedEvent {
   code?: string
 }
 
+/** A client introduced itself through an introduction point of ours: `body` is what it says, opened and never seen before. */
+export interface IntroducedEvent {
+  type: 'introduced'
+  request: number
+  circuit: number
+  body: Buffer
+}
+
+/** A client that met a service of ours opens a stream to a virtual port. */
+export interface IncomingStreamEvent {
+  type: 'incomingStream'
+  circuit: number
+  stream: number
+  port: number
+}
+
 /** A panic of the native side was caught: a bug of ours. `text` is the line of the source. */
 export interface BugEvent {
   type: 'bug'
@@ -127,6 +143,8 @@ export interface BugEvent {
 /** What comes up unasked. */
 export type EngineEvent =
   | BugEvent
+  | IntroducedEvent
+  | IncomingStreamEvent
   | CircuitClosedEvent
   | LinkEvent
   | RpcRequestEvent
@@ -194,7 +212,26 @@ export interface NativeNode {
   circuits(): NativeSnapshot['circuits']
   /** Throws ERR_ANONNET_NOT_BUILT without the feature `metrics`. */
   snapshot(): NativeSnapshot
+  powSolve(op: number, seed: Uint8Array, blinded: Uint8Array, effort: number): void
+  establishRendezvous(op: number, circuit: number, cookie: Uint8Array, timeoutMs: number): void
+  introduce(op: number, introCircuit: number, rendCircuit: number, to: NativeIntroduction, payload: Uint8Array, timeoutMs: number): void
+  awaitRendezvous(op: number, rendCircuit: number, timeoutMs: number): void
+  establishIntro(op: number, circuit: number, timeoutMs: number): void
+  setIntroSubcredentials(circuit: number, subcredentials: Uint8Array[]): boolean
+  acceptRendezvous(op: number, request: number, rendCircuit: number, cookie: Uint8Array, timeoutMs: number): void
+  dropIntroduction(request: number): boolean
+  acceptStream(stream: number): boolean
+  forwardStream(op: number, stream: number, target: string): void
+  refuseStream(stream: number, code: string): boolean
   close(op: number, drainMs: number): void
+}
+
+/** What a client knows of an introduction point: from the service's descriptor. */
+export interface NativeIntroduction {
+  authKey: Uint8Array
+  onionKey: Uint8Array
+  kemKey: Uint8Array
+  subcredential: Uint8Array
 }
 
 /** What the key file tells of itself. */
@@ -234,4 +271,13 @@ export interface NativeAddon {
   keyFileExport(path: string, passphrase: Buffer | undefined, exportPassphrase: Buffer): Buffer
   keyFileImport(path: string, sealed: Buffer, importPassphrase: Buffer, passphrase?: Buffer): KeyFileInfo
   version(): AddonVersion
+  serviceBlind(publicKey: Uint8Array, period: number): Buffer
+  serviceSubcredential(publicKey: Uint8Array, period: number): Buffer
+  serviceSign(seed: Uint8Array, period: number, message: Uint8Array): Buffer
+  servicePublicKey(seed: Uint8Array): Buffer
+  x25519Public(secret: Uint8Array): Buffer
+  x25519Agree(secret: Uint8Array, publicKey: Uint8Array): Buffer
+  sealRecord(key: Uint8Array, purpose: string, plaintext: Uint8Array): Buffer
+  openRecord(key: Uint8Array, purpose: string, record: Uint8Array): Buffer
+  powVerify(seed: Uint8Array, blinded: Uint8Array, nonce: Uint8Array, effort: number): boolean
 }

@@ -5,6 +5,7 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { errorFromCode } from '../errors/index.js'
 import { nodeIdOf } from '../native/index.js'
+import { isServiceHost, parseServiceHost, type ServiceAddress } from '../services/index.js'
 
 /** Where a stream goes. */
 export interface Target {
@@ -67,9 +68,9 @@ export function checkHost(host: string): string {
 }
 
 /**
- * Parses a target.
+ * Parses a target. A `.anon` name is checked besides: a mistyped one fails here, before anything is sent.
  *
- * @throws ERR_ANONNET_INVALID_ADDRESS; ERR_ANONNET_UNSUPPORTED for names of hidden services, which must never reach an exit.
+ * @throws ERR_ANONNET_INVALID_ADDRESS; ERR_ANONNET_SERVICE_ADDRESS; ERR_ANONNET_UNSUPPORTED for names of other networks' hidden services.
  */
 export function parseTarget(target: string | Target): Target {
   const [host, port] =
@@ -77,15 +78,24 @@ export function parseTarget(target: string | Target): Target {
       ? split(target)
       : [(target as Partial<Target> | null)?.host ?? '', String((target as Partial<Target> | null)?.port ?? '')]
   const checked = { host: checkHost(host), port: parsePort(port, 1) }
-  refuseServiceNames(checked.host)
+  serviceOf(checked.host)
   return checked
 }
 
-/** Throws ERR_ANONNET_UNSUPPORTED for `.anon`, `.anon.alt` and `.onion`: asking an exit for them would tell it, and the DNS root, their names. */
+/**
+ * The service that a host (from `checkHost`) names; undefined for other hosts. No exit is ever asked for the names of services: it, and the DNS
+ * root, would learn them.
+ *
+ * @throws ERR_ANONNET_SERVICE_ADDRESS; ERR_ANONNET_UNSUPPORTED for `.onion`.
+ */
+export function serviceOf(host: string): ServiceAddress | undefined {
+  if (/(^|\.)onion$/.test(host)) throw errorFromCode('ERR_ANONNET_UNSUPPORTED', { detail: 'services of Tor are reached through Tor' })
+  return isServiceHost(host) ? parseServiceHost(host) : undefined
+}
+
+/** Throws ERR_ANONNET_UNSUPPORTED for what names a service: those have no addresses to look up. */
 export function refuseServiceNames(host: string): void {
-  if (/(^|\.)(anon|anon\.alt|onion)$/.test(host)) {
-    throw errorFromCode('ERR_ANONNET_UNSUPPORTED', { detail: 'hidden services cannot be reached yet' })
-  }
+  if (serviceOf(host) !== undefined) throw errorFromCode('ERR_ANONNET_UNSUPPORTED', { detail: 'a service has no address to look up' })
 }
 
 /** Parses 'ip:port' of this or another node; port 0 only where `anyPort`. Throws ERR_ANONNET_INVALID_ADDRESS. */

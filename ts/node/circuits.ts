@@ -19,39 +19,14 @@ import {
   selectPath,
   type Target
 } from '../routing/index.js'
-import { encodeRequest } from './rpc.js'
+import { probe } from './circuit-probe.js'
+import type { CircuitRequest, RequestHandlers } from './circuit-request.js'
+
+export type { CircuitRequest, RequestHandlers } from './circuit-request.js'
 
 /** How often the pool's count of streams is set right by the native side's. */
 const COUNT_EVERY_MS = 60_000
 const LONGEST_TIMER_MS = 2 ** 31 - 1
-/** An answer to a probe is a handful of bytes. */
-const MAX_PROBE_REPLY_BYTES = 256
-/** With these a probe was not answered; every other failure is an answer of the circuit's last hop, or says nothing of it. */
-const SILENT_CODES: ReadonlySet<string> = new Set([
-  'ERR_ANONNET_TIMEOUT',
-  'ERR_ANONNET_CIRCUIT_CLOSED',
-  'ERR_ANONNET_CIRCUIT_PROTOCOL',
-  'ERR_ANONNET_CLOSED',
-  'ERR_ANONNET_LINK_CLOSED'
-])
-
-/** What the pool tells a request. Both may come more than once: `attach` again after `failed`. */
-export interface RequestHandlers {
-  /** `stands`: for how long the answer may stand, for one who lets it. */
-  attach(circuit: number, stands: () => Stands | undefined): void
-  refuse(error: AnonNetError): void
-}
-
-/** A request as `CircuitDriver.request` takes it. */
-export interface CircuitRequest {
-  isolation: string
-  kind: 'connect' | 'resolve' | 'dir'
-  target?: { host: string; port: number }
-  waitMs?: number
-  /** The circuit on which it is under way already. */
-  on?: number
-}
-
 export interface CircuitDriverParts {
   engine: Engine
   diagnostics: Diagnostics
@@ -75,7 +50,8 @@ interface Waiting {
 export class CircuitDriver {
   readonly #parts: CircuitDriverParts
   readonly #requests = new Map<number, Waiting>()
-  readonly #paths = new Map<number, Path>()
+  readonly #paths = new Map<number, readonly ListedRelay[]>()
+  readonly #watchers = new Set<() => void>()
   readonly #building = new Map<number, { path: Path; startedMs: number; kind: 'exit' | 'dir' }>()
   readonly #queue: PoolEvent[] = []
   #relays: ReadonlyMap<string, ListedRelay> = new Map()
@@ -99,11 +75,46 @@ export class CircuitDriver {
   }
 
   /** The path of a circuit, the guard first. */
-  path(circuit: number): Path | undefined {
+  path(circuit: number): readonly ListedRelay[] | undefined {
     return this.#paths.get(circuit)
   }
 
-  /** Why the last circuit that failed did. */
+  /** The relay list to build from; undefined while there is none, or this sleeps. */
+  get list(): RelayList | undefined {
+    return this.#asleep || this.#closed ? undefined : this.#list
+  }
+
+  /** For paths that are chosen elsewhere; what becomes of the guards there is told here. */
+  get guards(): GuardState {
+    return this.#guards
+  }
+
+  set guards(guards: GuardState) {
+    this.#setGuards(guards)
+  }
+
+  /** A guard finished the first hop of a circuit that was built elsewhere, or did not. `startedAtMs`: Unix milliseconds. */
+  guardAnswered(nodeId: string, outcome: 'succeeded' | 'failed', startedAtMs: number): void {
+    this.#guard(nodeId, outcome, startedAtMs)
+  }
+
+  /** Takes note of a circuit that was built elsewhere. */
+  adopt(circuit: number, path: readonly ListedRelay[]): void {
+    this.#paths.set(circuit, path)
+  }
+
+  /** Wakes the client if it sleeps. */
+  demand(): void {
+    if (this.#asleep) this.#parts.onDemand()
+  }
+
+  /** Calls `watcher` whenever `list` may have changed; returns what ends that. */
+  watch(watcher: () => void): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
+  }
+
+  /** Why the last that failed did. */
   get lastError(): AnonNetError | undefined {
     return this.#lastError
   }
@@ -122,6 +133,7 @@ export class CircuitDriver {
     this.#relays = new Map(list?.relays.map((relay) => [relay.nodeId, relay]))
     if (list !== undefined) this.#setGuards(refreshGuards(this.#guards, list, this.#parts.rng, Date.now()))
     this.#dispatch({ type: 'list', usable: list !== undefined })
+    for (const watcher of this.#watchers) watcher()
   }
 
   /** Asks for a circuit; returns the request's id. The handlers may be called before this returns. */
@@ -141,9 +153,7 @@ export class CircuitDriver {
   }
 
   /** Whether a request is still to be answered. */
-  waits(request: number): boolean {
-    return this.#requests.has(request)
-  }
+  waits = (request: number): boolean => this.#requests.has(request)
 
   /** The stream of a request is connected; the request is over. */
   connected(request: number): void {
@@ -194,6 +204,7 @@ export class CircuitDriver {
     this.#schedule(undefined)
     for (const id of circuits.keys()) this.#parts.engine.closeCircuit(id)
     for (const { handlers } of waiting) handlers.refuse(error)
+    for (const watcher of this.#watchers) watcher()
   }
 
   /** Takes requests again; builds with the next list that it is given. */
@@ -363,17 +374,8 @@ export class CircuitDriver {
     this.#dispatch(hop === undefined ? { type: 'buildFailed', build, code } : { type: 'buildFailed', build, code, hop })
   }
 
-  /** A probe may wait behind megabytes of a download on the same circuit: one from which bytes come is alive too. */
   #probe(circuit: number, timeoutMs: number): void {
-    const read = (): number => this.#parts.engine.circuits().find(({ id }) => id === circuit)?.bytesRead ?? 0
-    const before = read()
-    const answered = (alive: boolean): void => this.#dispatch({ type: 'probed', circuit, alive })
-    this.#parts.engine
-      .circuitRpc(circuit, encodeRequest('ping', null), { timeoutMs, maxReplyBytes: MAX_PROBE_REPLY_BYTES, keepAlive: false })
-      .then(
-        () => answered(true),
-        (error: unknown) => answered(!SILENT_CODES.has(wrapError(error).code) || read() > before)
-      )
+    void probe(this.#parts.engine, circuit, timeoutMs).then((alive) => this.#dispatch({ type: 'probed', circuit, alive }))
   }
 
   #guard(nodeId: string, outcome: 'succeeded' | 'failed', startedAtMs: number): void {

@@ -6,18 +6,19 @@ import { isolationKey } from '../churn/index.js'
 import { errorFromCode, isAnonNetError } from '../errors/index.js'
 import type { EngineEvent } from '../native/index.js'
 import { guardsToJson, loadGuards } from '../routing/index.js'
-import { checkHost, parseTarget, refuseServiceNames, type Target } from './address.js'
+import { checkHost, parseTarget, refuseServiceNames, serviceOf, type Target } from './address.js'
 import { type Core, launch, openCore, warn } from './base.js'
 import { CircuitDriver } from './circuits.js'
 import { ClientLists, LIST_FILE } from './client-lists.js'
 import { Dormancy, Readiness, type WakeOptions } from './dormancy.js'
-import { checkIsolate, HttpNode } from './http-node.js'
+import { checkIsolate } from './http-node.js'
 import { bootstrapPeers, checked, DEFAULT_CONNECT_TIMEOUT_MS, DEFAULT_READY_TIMEOUT_MS, type NodeOptions } from './options.js'
 import { ProxyRequests } from './proxies.js'
 import { ProxyListener } from './proxy-listener.js'
 import { overCircuit } from './requests.js'
 import { cryptoRng } from './runner.js'
 import { Saver } from './saver.js'
+import { SECOND_LAYER_FILE, ServiceNode } from './service-node.js'
 import { AnonSocket } from './socket.js'
 import { type CircuitStatus, listStatus, type NodeStatus } from './status.js'
 
@@ -42,8 +43,15 @@ export interface ConnectOptions extends ResolveOptions {
   allowHalfOpen?: boolean
 }
 
+/** What the state directory has of the last time. */
+interface Kept {
+  list: Uint8Array | undefined
+  guards: string | undefined
+  layer: string | undefined
+}
+
 /** A running client. Made by `createNode`. */
-export class AnonNode extends HttpNode {
+export class AnonNode extends ServiceNode {
   readonly #options: NodeOptions
   readonly #driver: CircuitDriver
   readonly #lists: ClientLists
@@ -54,7 +62,7 @@ export class AnonNode extends HttpNode {
   readonly #dormancy: Dormancy
 
   /** @internal */
-  constructor(core: Core, options: NodeOptions, kept: { list: Uint8Array | undefined; guards: string | undefined }) {
+  constructor(core: Core, options: NodeOptions, kept: Kept) {
     super(core)
     this.#options = options
     this.#guards = new Saver(core.state, GUARDS_FILE, (error) => this.#warn(error, 'the guards could not be kept'))
@@ -70,7 +78,10 @@ export class AnonNode extends HttpNode {
       onReady: () => this.#circuitReady(),
       onDemand: () => this.#dormancy.wake()
     })
+    this.prepareServices(this.#driver, options, kept.layer)
     this.#proxyRequests = new ProxyRequests(core.engine, this.#driver, {
+      service: (service, isolation, limits) => this.serviceCircuit(service, isolation, limits),
+      onServiceFailed: (circuit) => this.serviceFailed(circuit),
       onLiteral: () => warn(core, errorFromCode('ERR_ANONNET_CONFIG_INVALID'), LITERAL_WARNING),
       onAnswer: (code) => core.diagnostics.emit('stream', code === undefined ? { state: 'connected' } : { state: 'refused', code })
     })
@@ -93,11 +104,12 @@ export class AnonNode extends HttpNode {
   }
 
   /**
-   * Connects through three relays; resolves when the target is connected.
+   * Connects through three relays, or to a `.anon` service; resolves when the target is connected.
    *
    * @param target 'host:port' or its parts; names are resolved at the exit, never here.
-   * @throws ERR_ANONNET_INVALID_ADDRESS, _UNSUPPORTED (hidden services), _STREAM_REFUSED, _HOST_UNREACHABLE, _NAME_NOT_RESOLVED, _EXIT_POLICY,
-   * _NO_PATH, _NOT_BOOTSTRAPPED, _CIRCUIT_CLOSED, _TIMEOUT, _CLOSED; the signal's reason as it is.
+   * @throws ERR_ANONNET_INVALID_ADDRESS, _UNSUPPORTED (`.onion`), _STREAM_REFUSED, _HOST_UNREACHABLE, _NAME_NOT_RESOLVED, _EXIT_POLICY,
+   * _NO_PATH, _NOT_BOOTSTRAPPED, _CIRCUIT_CLOSED, _TIMEOUT, _CLOSED; of services _SERVICE_ADDRESS, _SERVICE_NOT_FOUND, _CLIENT_AUTH,
+   * _CLIENT_AUTH_WRONG, _INTRODUCTION_FAILED, _INTRODUCTION_TIMEOUT, _RENDEZVOUS_FAILED, _RECORD_INVALID; the signal's reason as it is.
    */
   async connect(target: string | Target, options: ConnectOptions = {}): Promise<AnonSocket> {
     const { signal } = options
@@ -133,9 +145,11 @@ export class AnonNode extends HttpNode {
     signal?.throwIfAborted()
     const { engine, diagnostics } = this.core
     const driver = this.#driver
+    const service = serviceOf(host)
     return new AnonSocket({
       engine,
       port,
+      service: service && `${service.name}.anon`,
       allowHalfOpen,
       signal,
       onClosed: (circuit) => {
@@ -143,16 +157,19 @@ export class AnonNode extends HttpNode {
         diagnostics.emit('stream', { state: 'closed', circuit })
       },
       open: async (closed) => {
-        const request = { isolation: apiIsolation(isolate), kind: 'connect' as const, target: { host, port } }
+        const isolation = apiIsolation(isolate)
+        const request = { isolation, kind: 'connect' as const, target: { host, port } }
+        const limits = { timeoutMs, signal: closed }
         const begunMs = performance.now()
-        const { result, circuit } = await overCircuit(driver, request, { timeoutMs, signal: closed }, (on, limits) =>
-          engine.connect(on, host, port, limits)
-        ).catch((error: unknown) => {
+        const opening = service
+          ? this.openService(service, port, isolation, limits)
+          : overCircuit(driver, request, limits, (on, left) => engine.connect(on, host, port, left))
+        const open = await opening.catch((error: unknown) => {
           diagnostics.emit('stream', { state: 'refused', code: codeOf(error), waitedMs: performance.now() - begunMs })
           throw error
         })
-        diagnostics.emit('stream', { state: 'connected', circuit, waitedMs: performance.now() - begunMs })
-        return { stream: result, circuit }
+        diagnostics.emit('stream', { state: 'connected', circuit: open.circuit, waitedMs: performance.now() - begunMs })
+        return 'stream' in open ? open : { stream: open.result, circuit: open.circuit }
       }
     })
   }
@@ -197,6 +214,7 @@ export class AnonNode extends HttpNode {
    */
   async dormant(): Promise<void> {
     this.assertOpen()
+    this.sleepServices()
     await this.#held(this.#dormancy.sleep())
   }
 
@@ -282,6 +300,7 @@ export class AnonNode extends HttpNode {
   protected override async stop(): Promise<void> {
     this.#dormancy.close()
     this.#lists.close()
+    await this.stopServices()
     for (const listener of this.#proxies) await listener.close()
     this.#driver.close()
     await this.#lists.flush()
@@ -315,6 +334,7 @@ export class AnonNode extends HttpNode {
 
   #onEvent(event: EngineEvent): void {
     this.#dormancy.onEvent(event)
+    if (this.onServiceEvent(event)) return
     switch (event.type) {
       case 'circuitClosed':
         this.#driver.circuitClosed(event.circuit, event.code)
@@ -332,7 +352,7 @@ export class AnonNode extends HttpNode {
         this.#proxyRequests.connected(event.request, event.circuit)
         return
       case 'proxyFailed':
-        this.#proxyRequests.failed(event.request, event.code)
+        this.#proxyRequests.failed(event.request, event.code, event.circuit)
         return
       case 'rpcRequest':
         // A client has no roles: whoever asks it anything is refused.
@@ -369,6 +389,7 @@ export async function createNode(options: NodeOptions): Promise<AnonNode> {
   return launch(core, async () => {
     const list = await core.state?.read(LIST_FILE)
     const guards = (await core.state?.read(GUARDS_FILE))?.toString('utf8')
-    return new AnonNode(core, options, { list, guards })
+    const layer = (await core.state?.read(SECOND_LAYER_FILE))?.toString('utf8')
+    return new AnonNode(core, options, { list, guards, layer })
   })
 }

@@ -14,6 +14,7 @@ export type { BootstrapOptions, CommonOptions, NodeOptions, RelayOptions, Server
 export type { ProxyListener } from './proxy-listener.js'
 export { createRelay, type RelayNode } from './relay.js'
 export type { ServerNode } from './server.js'
+export type { ListenOptions, Service, ServiceHandler } from './service-node.js'
 export type { AnonSocket } from './socket.js'
 export type { BootstrapStatus, CircuitStatus, ListStatus, NodeRole, NodeStatus, RelayStatus } from './status.js'
 export { createTestnet, type Testnet, type TestnetOptions } from './testnet.js'

@@ -4,9 +4,10 @@
 
 import { BlockList, isIPv4 } from 'node:net'
 import { isolationKey } from '../churn/index.js'
-import { registryEntry, wrapError } from '../errors/index.js'
+import { errorFromCode, registryEntry, wrapError } from '../errors/index.js'
 import type { Engine, ProxyRequestEvent } from '../native/index.js'
-import { checkHost, parseUdpAddress, refuseServiceNames } from './address.js'
+import type { ServiceAddress } from '../services/index.js'
+import { checkHost, parseUdpAddress, serviceOf } from './address.js'
 import type { CircuitDriver } from './circuits.js'
 
 /** The native side asks again at once; this is for a busy event loop. */
@@ -43,8 +44,15 @@ interface Entry {
   native: number | undefined
 }
 
-/** Whom to tell. */
+/** How long a request may wait for a circuit to its service: less than the native side waits for the answer. */
+const SERVICE_TIMEOUT_MS = 55_000
+
+/** Whom to tell, and whom to ask. */
 export interface ProxyHooks {
+  /** A circuit to a service, for streams of that isolation. */
+  service: (service: ServiceAddress, isolation: string, limits: { timeoutMs: number }) => Promise<number>
+  /** Such a circuit failed to carry a stream. */
+  onServiceFailed: (circuit: number) => void
   /** A SOCKS client sent a public address, so it may have asked its own resolver for the name; told once a minute at most. */
   onLiteral: () => void
   /** A request was connected, or refused for good with a code. */
@@ -59,6 +67,8 @@ export class ProxyRequests {
   readonly #entries = new Map<number, Entry>()
   /** Why a try failed, until it is asked again. */
   readonly #failures = new Map<number, string>()
+  /** Requests for services; each try is one of its own. */
+  readonly #services = new Set<number>()
 
   readonly #hooks: ProxyHooks
   #warnedMs = Number.NEGATIVE_INFINITY
@@ -87,13 +97,19 @@ export class ProxyRequests {
   /** The stream is connected, or the name resolved; of a request that was not asked about, because its answer stood, this is the first word. */
   connected(request: number, circuit: number): void {
     const entry = this.#forget(request)
-    if (entry === undefined) this.#driver.taken(circuit)
-    else this.#driver.connected(entry.id)
+    if (entry !== undefined) this.#driver.connected(entry.id)
+    else if (!this.#services.delete(request)) this.#driver.taken(circuit)
     this.#hooks.onAnswer(undefined)
   }
 
   /** A try failed. The native side asks again where another circuit can help; the driver hears of it then, or now. */
-  failed(request: number, code: string): void {
+  failed(request: number, code: string, circuit: number): void {
+    if (this.#services.delete(request)) {
+      // Where the service itself answered, its circuit is good.
+      if (code === 'ERR_ANONNET_TIMEOUT' || registryEntry(code)?.retry === 'now') this.#hooks.onServiceFailed(circuit)
+      if (registryEntry(code)?.retry !== 'now') this.#hooks.onAnswer(code)
+      return
+    }
     const entry = this.#entries.get(request)
     if (entry === undefined) return
     entry.native = undefined
@@ -135,7 +151,7 @@ export class ProxyRequests {
     let entry: Entry | undefined
     try {
       const name = checkHost(host)
-      refuseServiceNames(name)
+      const service = serviceOf(name)
       // What is warned of is asked about each time.
       const warns = literal === true && protocol !== 'http' && !isPrivate(name)
       if (warns) this.#noteLiteral()
@@ -145,6 +161,11 @@ export class ProxyRequests {
         ...(user === undefined ? {} : { user }),
         ...(password === undefined ? {} : { password })
       })
+      if (service !== undefined) {
+        if (kind === 'resolve') throw errorFromCode('ERR_ANONNET_UNSUPPORTED', { detail: 'a service has no address to look up' })
+        this.#toService(request, service, isolation)
+        return
+      }
       const id = this.#driver.request(
         {
           isolation,
@@ -176,6 +197,21 @@ export class ProxyRequests {
       this.#engine.refuse(request, code)
       this.#hooks.onAnswer(code)
     }
+  }
+
+  #toService(request: number, service: ServiceAddress, isolation: string): void {
+    this.#services.add(request)
+    this.#hooks.service(service, isolation, { timeoutMs: SERVICE_TIMEOUT_MS }).then(
+      (circuit) => {
+        if (!this.#engine.attach(request, circuit)) this.#services.delete(request)
+      },
+      (error: unknown) => {
+        this.#services.delete(request)
+        const { code } = wrapError(error)
+        this.#engine.refuse(request, code)
+        this.#hooks.onAnswer(code)
+      }
+    )
   }
 
   #noteLiteral(): void {

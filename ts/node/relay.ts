@@ -20,6 +20,7 @@ import { rpcOver } from './rpc.js'
 import { cryptoRng, Runner } from './runner.js'
 import { Saver } from './saver.js'
 import { IDENTITY_FILE, openServerCore, ServerNode } from './server.js'
+import { serviceHandler } from './service-rpc.js'
 import { listStatus, type NodeStatus } from './status.js'
 
 const LIST_FILE = 'list.bin'
@@ -75,6 +76,7 @@ export class RelayNode extends ServerNode {
     const relaxedPrefixes = options.testNetwork?.relaxedPrefixes ?? false
     const onOperation: DhtMemberParts['onOperation'] = (done) => core.diagnostics.emit('dht', done)
     this.#member = new DhtMember({ signer, rpc, router: this.router, bootstrap: peers, relaxedPrefixes, onOperation, onError })
+    this.router.on('service', serviceHandler(this.#member.dht, performance.now.bind(performance)))
     this.#runners = [new Runner(this.#publisher, onError), new Runner(this.#fetcher, onError)]
     this.#rotation = setInterval(() => void this.#rotateWhenDue(), ROTATION_CHECK_MS).unref()
     if (this.#fetcher.newest !== undefined) this.#onList(this.#fetcher.newest)

@@ -19,6 +19,7 @@ export const MAX_REPLY_BYTES = 256 * 1024
 /** Largest request of each family of methods, in bytes of the whole body. */
 export const MAX_REQUEST_BYTES: Readonly<Record<string, number>> = {
   dht: 24 * 1024,
+  service: 24 * 1024,
   list: 1024,
   desc: 16 * 1024,
   vote: 9.5 * 1024 * 1024,
@@ -144,7 +145,7 @@ export class RpcRouter {
     this.#engine = engine
   }
 
-  /** `family` is what stands before the dot: 'dht', 'list', 'desc', 'vote'. */
+  /** `family` is what stands before the dot: 'dht', 'service', 'list', 'desc', 'vote'. */
   on(family: string, handler: RpcHandler): this {
     this.#handlers.set(family, handler)
     return this

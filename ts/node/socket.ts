@@ -5,6 +5,7 @@
 import { Duplex } from 'node:stream'
 import { errorFromCode } from '../errors/index.js'
 import { type Engine, type Hold, onAbort } from '../native/index.js'
+import { linger } from './linger.js'
 
 /** Bytes handed down in one piece; larger writes are split, smaller ones that wait are joined. */
 export const MAX_WRITE_BYTES = 256 * 1024
@@ -22,6 +23,10 @@ export interface OpenStream {
 export interface SocketParts {
   engine: Engine
   port: number
+  /** The name of the service at the other end. */
+  service?: string | undefined
+  /** A clean end is waited for: who answers and closes, as an HTTP server does, must not cut off its own answer. */
+  linger?: boolean
   allowHalfOpen: boolean
   /** Aborts the attempt to connect. */
   signal?: AbortSignal | undefined
@@ -41,6 +46,10 @@ export interface SocketParts {
 export class AnonSocket extends Duplex {
   readonly #engine: Engine
   readonly #port: number
+  readonly #service: string | undefined
+  readonly #linger: boolean
+  /** Goes on when the read that was under way at the end comes back. */
+  #later: ((over: boolean) => void) | undefined
   readonly #onClosed: ((circuit: number) => void) | undefined
   #unlisten: (() => void) | undefined
   readonly #abort = new AbortController()
@@ -60,6 +69,8 @@ export class AnonSocket extends Duplex {
     super({ allowHalfOpen: parts.allowHalfOpen, highWaterMark: HIGH_WATER_MARK_BYTES, decodeStrings: true })
     this.#engine = parts.engine
     this.#port = parts.port
+    this.#service = parts.service
+    this.#linger = parts.linger ?? false
     this.#hold = parts.engine.keepAlive.hold()
     this.#onClosed = parts.onClosed
     this.#obey(parts.signal)
@@ -91,9 +102,9 @@ export class AnonSocket extends Duplex {
     return this.#circuit
   }
 
-  /** Never an IP address: what stands at the other end is known to the exit only. */
+  /** Never an IP address: what stands at the other end is known to the exit only. The name of a service while connected to one. */
   get remoteAddress(): string | undefined {
-    return undefined
+    return this.pending || this.destroyed ? undefined : this.#service
   }
 
   get remoteFamily(): string | undefined {
@@ -196,7 +207,10 @@ export class AnonSocket extends Duplex {
     this.#reading = true
     this.#engine.read(stream, (error, bytes) => {
       this.#reading = false
-      if (this.destroyed) return
+      if (this.destroyed) {
+        this.#later?.(error !== undefined || bytes === null)
+        return
+      }
       this.#active()
       if (error !== undefined) {
         this.#fail(error)
@@ -235,7 +249,9 @@ export class AnonSocket extends Duplex {
     if (this.#stream === undefined) {
       this.#abort.abort(error ?? errorFromCode('ERR_ANONNET_CLOSED'))
     } else {
-      this.#engine.destroy(this.#stream)
+      if (this.#linger && error === null && this.writableFinished && !this.readableEnded) this.#later = linger(this.#engine, this.#stream)
+      else this.#engine.destroy(this.#stream)
+      if (!this.#reading) this.#later?.(false)
       this.#onClosed?.(this.#circuit as number)
     }
     done(error)

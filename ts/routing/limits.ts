@@ -61,3 +61,17 @@ export const EXIT_POLICY_MAX_LINES = 256
 
 /** Characters of one line. */
 export const EXIT_POLICY_MAX_LINE_CHARS = 256
+
+/** Relays of the second layer: the only ones that stand behind the guard in paths to and from services. */
+export const SECOND_LAYER_SIZE = 4
+
+/** A relay of the second layer is kept for a time between these two, the longer of two that are drawn. */
+export const SECOND_LAYER_MIN_MS = DAY_MS
+export const SECOND_LAYER_MAX_MS = 12 * DAY_MS
+
+/** Largest file of the second layer that is read, in characters. */
+export const SECOND_LAYER_FILE_MAX_CHARS = 4_096
+
+/** Relays in a path of services: whose last hop we chose, and whose last hop the other side chose. */
+export const OWN_PATH_LENGTH = 3
+export const FOREIGN_PATH_LENGTH = 4

@@ -73,3 +73,36 @@ export interface GuardState {
   /** How many of the sample, in order, may be tried besides the primary ones while not all have failed. */
   readonly spare: number
 }
+
+/** The second layer of this client, immutable. */
+export interface SecondLayer {
+  readonly relays: readonly { readonly nodeId: string; readonly expiresAtMs: number }[]
+}
+
+/**
+ * What a path of services is for. Whose last hop we choose ourselves: `rendezvous` (a client's, where it waits), `intro` (a service's
+ * introduction point), `lookup` (somebody who asks the DHT). Whose last hop the other side chose: `introduce` and `meet`.
+ */
+export type OwnServiceKind = 'rendezvous' | 'intro' | 'lookup'
+export type ForeignServiceKind = 'introduce' | 'meet'
+export type ServiceKind = OwnServiceKind | ForeignServiceKind
+
+/** Exactly three relays where we chose the last. */
+export type OwnServicePath = readonly [guard: ListedRelay, second: ListedRelay, last: ListedRelay]
+/** One more where the other side did: it must not learn who the second layer is. */
+export type ForeignServicePath = readonly [guard: ListedRelay, second: ListedRelay, middle: ListedRelay, last: ListedRelay]
+export type ServicePath<K extends ServiceKind = ServiceKind> = K extends ForeignServiceKind ? ForeignServicePath : OwnServicePath
+
+export interface ServicePathRequest<K extends ServiceKind = ServiceKind> {
+  readonly kind: K
+  /** Node id of the last hop; needed where the other side chose it. */
+  readonly last?: string | undefined
+  /** Node ids that the last hop must not have, where we choose it. */
+  readonly without?: readonly string[] | undefined
+  /** Node ids to do without where possible: relays that just failed. Never a reason to have no path, nor to leave the second layer. */
+  readonly avoid?: ReadonlySet<string> | undefined
+}
+
+export type ServicePathResult<K extends ServiceKind = ServiceKind> =
+  | { readonly ok: true; readonly path: ServicePath<K>; readonly guards: GuardState }
+  | { readonly ok: false; readonly code: ErrorCode; readonly guards: GuardState }

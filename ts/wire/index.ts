@@ -2,3 +2,4 @@
 export * from './address.js'
 export * from './bytes.js'
 export * from './cbor.js'
+export * from './service.js'

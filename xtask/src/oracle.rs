@@ -3,6 +3,8 @@
 //! `{"op": NAME, ...}` gives `{"ok": {...}}` or `{"error": CODE or text}`. What keeps state gives a `handle`. Random bytes
 //! come in as `rng` and have to be used up exactly, so that both sides can be made to do the same.
 
+mod service;
+
 use crate::hex;
 use anonnet_crypto::CryptoError;
 use anonnet_crypto::cgo::{ClientLayer, RelayLayer, client_originate};
@@ -92,6 +94,7 @@ struct Oracle {
     handshakes: HashMap<u64, ClientHandshake>,
     relays: HashMap<u64, RelayLayer<N>>,
     clients: HashMap<u64, Vec<ClientLayer<N>>>,
+    services: service::Services,
 }
 
 /// Answer until the questions end.
@@ -174,7 +177,7 @@ impl Oracle {
             }
             op @ ("forward" | "originate" | "passBack") => self.relay_cell(op, &question),
             op @ ("clientOriginate" | "clientReceive") => self.client_cell(op, &question),
-            op => Err(format!("unknown op {op:?}").into()),
+            op => self.services.answer(op, &mut self.last, &question),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::bytes::{Copied, hex};
 #[derive(Default)]
 pub struct NativeEvent {
     #[napi(
-        ts_type = "'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug'"
+        ts_type = "'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug' | 'introduced' | 'incomingStream'"
     )]
     pub r#type: &'static str,
     pub op: Option<u32>,
@@ -39,6 +39,7 @@ pub struct NativeEvent {
     pub client: Option<String>,
     pub literal: Option<bool>,
     pub again: Option<u32>,
+    pub stream: Option<u32>,
 }
 
 impl From<Event> for NativeEvent {
@@ -111,6 +112,20 @@ impl From<Event> for NativeEvent {
                 request: Some(request),
                 circuit: Some(circuit),
                 code: Some(kind.code()),
+                ..base
+            },
+            Event::Introduced { circuit, request, payload } => Self {
+                r#type: "introduced",
+                circuit: Some(circuit),
+                request: Some(request),
+                body: Some(Copied(payload)),
+                ..base
+            },
+            Event::IncomingStream { circuit, stream, port } => Self {
+                r#type: "incomingStream",
+                circuit: Some(circuit),
+                stream: Some(stream),
+                port: Some(port),
                 ..base
             },
             Event::Bug { place } => Self {

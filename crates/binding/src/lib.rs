@@ -11,6 +11,7 @@ mod node;
 mod options;
 mod parts;
 mod runtime;
+mod service;
 mod snapshot;
 #[cfg(feature = "testing")]
 mod testing;

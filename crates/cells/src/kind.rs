@@ -5,6 +5,7 @@ use crate::extend::EXTEND_PREFIX_MAX;
 use crate::fragment::MAX_HANDSHAKE;
 use crate::message::MAX_DATA;
 use crate::resolved::MAX_RESOLVED_LEN;
+use crate::service::{COOKIE_LEN, ESTABLISH_INTRO_LEN, INTRODUCE1_LEN, INTRODUCE2_LEN, RENDEZVOUS1_LEN, RENDEZVOUS2_LEN};
 use crate::target::{MAX_NAME_LEN, MAX_TARGET_LEN};
 use crate::window::WINDOW_LEN;
 
@@ -92,30 +93,35 @@ kinds! {
     Switch = 14,
     /// Section 8.
     Drop = 15,
-    /// Section 11.
+    /// To the last hop: be an introduction point of a service.
     EstablishIntro = 16,
-    /// Section 11.
+    /// It is one.
     IntroEstablished = 17,
-    /// Section 11.
+    /// A client's introduction, to the introduction point.
     Introduce1 = 18,
-    /// Section 11.
+    /// The same, to the service.
     Introduce2 = 19,
-    /// Section 11.
+    /// What became of an introduction.
     IntroduceAck = 20,
-    /// Section 11.
+    /// To the last hop: wait for a cookie.
     EstablishRendezvous = 21,
-    /// Section 11.
+    /// It waits.
     RendezvousEstablished = 22,
-    /// Section 11.
+    /// A service's answer, to the rendezvous point.
     Rendezvous1 = 23,
-    /// Section 11.
+    /// The same, to the client.
     Rendezvous2 = 24,
 }
 
 impl Kind {
     /// Whether this version speaks it.
     pub const fn is_built(self) -> bool {
-        (self as u8) < (Self::Ack as u8)
+        (self as u8) < (Self::Ack as u8) || self.is_of_services()
+    }
+
+    /// Whether it is one of section 11: of the circuit itself, and not on one that carries streams.
+    pub const fn is_of_services(self) -> bool {
+        (self as u8) >= (Self::EstablishIntro as u8)
     }
 
     /// Whether it changes a stream, and so carries a sequence number from 1 on; the others carry 0.
@@ -137,6 +143,13 @@ impl Kind {
             Self::End => 1,
             Self::Resolve => MAX_NAME_LEN,
             Self::Resolved => MAX_RESOLVED_LEN,
+            Self::EstablishIntro => ESTABLISH_INTRO_LEN,
+            Self::Introduce1 => INTRODUCE1_LEN,
+            Self::Introduce2 => INTRODUCE2_LEN,
+            Self::IntroduceAck => 1,
+            Self::EstablishRendezvous => COOKIE_LEN,
+            Self::Rendezvous1 => RENDEZVOUS1_LEN,
+            Self::Rendezvous2 => RENDEZVOUS2_LEN,
             _ => 0,
         }
     }
@@ -168,12 +181,22 @@ mod tests {
             }
         }
         assert_eq!(Kind::ALL.len(), 24);
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_built()).count(), 10);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_built()).count(), 19);
     }
 
     #[test]
-    fn only_extend_and_extended_come_in_parts() {
+    fn only_what_is_longer_than_a_cell_comes_in_parts() {
         let parts: Vec<_> = Kind::ALL.iter().filter(|kind| kind.comes_in_parts()).collect();
-        assert_eq!(parts, [&Kind::Extend, &Kind::Extended]);
+        assert_eq!(
+            parts,
+            [
+                &Kind::Extend,
+                &Kind::Extended,
+                &Kind::Introduce1,
+                &Kind::Introduce2,
+                &Kind::Rendezvous1,
+                &Kind::Rendezvous2
+            ]
+        );
     }
 }

@@ -14,6 +14,7 @@ mod layout;
 mod message;
 mod reassembly;
 mod resolved;
+mod service;
 mod target;
 mod window;
 
@@ -26,5 +27,9 @@ pub use layout::{BODY_LEN, Body, CELL_HEADER_LEN, CELL_LEN, Cell, CellParts, TAG
 pub use message::{BodyWriter, MAX_DATA, MESSAGE_HEADER_LEN, Message, Messages};
 pub use reassembly::Reassembly;
 pub use resolved::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVED_LEN, Resolved, write_resolved};
+pub use service::{
+    COOKIE_LEN, Cookie, ESTABLISH_INTRO_LEN, INTRODUCE1_LEN, INTRODUCE2_LEN, IntroduceStatus, RENDEZVOUS1_LEN, RENDEZVOUS2_LEN,
+    read_cookie, read_introduce1, read_rendezvous1,
+};
 pub use target::{Host, MAX_NAME_LEN, MAX_TARGET_LEN, Target, check_name};
 pub use window::{WINDOW_LEN, read_window};

@@ -1,4 +1,5 @@
-//! What a stream goes to. BEGIN: `4 | ip[4] | port`, `6 | ip[16] | port` or `1 | name | port`, port u16. RESOLVE: the name alone.
+//! What a stream goes to. BEGIN: `4 | ip[4] | port`, `6 | ip[16] | port` or `1 | name | port`, port u16; to a service
+//! `0 | port`. RESOLVE: the name alone.
 
 use crate::error::CellError;
 use crate::kind::Kind;
@@ -11,6 +12,7 @@ pub const MAX_NAME_LEN: usize = 253;
 pub const MAX_TARGET_LEN: usize = 1 + MAX_NAME_LEN + 2;
 
 const MAX_LABEL_LEN: usize = 63;
+const SERVICE: u8 = 0;
 const NAME: u8 = 1;
 const V4: u8 = 4;
 const V6: u8 = 6;
@@ -25,6 +27,8 @@ pub enum Host<'a> {
     V6(Ipv6Addr),
     /// A DNS name.
     Name(&'a str),
+    /// The service at the other end of a rendezvous: it has ports and no name.
+    Service,
 }
 
 /// Host and port.
@@ -43,6 +47,7 @@ impl fmt::Debug for Host<'_> {
             Self::V4(_) => "Host::V4(..)",
             Self::V6(_) => "Host::V6(..)",
             Self::Name(_) => "Host::Name(..)",
+            Self::Service => "Host::Service",
         })
     }
 }
@@ -104,6 +109,7 @@ impl<'a> Target<'a> {
             V4 => Host::V4(Ipv4Addr::from(<[u8; 4]>::try_from(host).map_err(|_| MALFORMED)?)),
             V6 => Host::V6(Ipv6Addr::from(<[u8; 16]>::try_from(host).map_err(|_| MALFORMED)?)),
             NAME => Host::Name(read_name(host, Kind::Begin)?),
+            SERVICE if host.is_empty() => Host::Service,
             _ => return Err(MALFORMED),
         };
         let port = u16::from_be_bytes(*port);
@@ -129,6 +135,7 @@ impl<'a> Target<'a> {
                 check_name(name)?;
                 (NAME, name.as_bytes())
             }
+            Host::Service => (SERVICE, &[]),
         };
         if self.port == 0 {
             return Err(CellError::Name);
@@ -171,6 +178,14 @@ mod tests {
         }
         assert_eq!(Host::parse("example.org."), Ok(Host::Name("example.org")));
         assert_eq!(written(Host::parse("1.2.3.4").unwrap(), 80), [4, 1, 2, 3, 4, 0, 80]);
+        assert_eq!(written(Host::Service, 80), [0, 0, 80]);
+        assert_eq!(
+            Target::read(&[0, 0, 80]),
+            Ok(Target {
+                host: Host::Service,
+                port: 80
+            })
+        );
     }
 
     #[test]
@@ -207,6 +222,8 @@ mod tests {
         }
         assert_eq!(Target::read(&[1, b'a', 0, 0]), Err(MALFORMED));
         assert_eq!(Target::read(&[1, 0, 80]), Err(MALFORMED));
+        assert_eq!(Target::read(&[0, 0, 0]), Err(MALFORMED));
+        assert_eq!(Target::read(&[0, b'a', 0, 80]), Err(MALFORMED));
         assert_eq!(Target::read(&[2, b'a', 0, 80]), Err(MALFORMED));
         let mut buffer = [0; MAX_TARGET_LEN];
         assert_eq!(

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use anonnet_cells::{
-    Assembler, BODY_LEN, BodyWriter, CELL_LEN, CellError, Command, EndReason, Extend, Host, Kind, MAX_DATA, MAX_HANDSHAKE, MAX_TARGET_LEN,
-    MESSAGE_HEADER_LEN, Message, Messages, Reassembly, Resolved, Target, cells, read_window, split, write_fragments, write_resolved,
+    Assembler, BODY_LEN, BodyWriter, CELL_LEN, CellError, Command, EndReason, Extend, Host, IntroduceStatus, Kind, MAX_DATA, MAX_HANDSHAKE,
+    MAX_TARGET_LEN, MESSAGE_HEADER_LEN, Message, Messages, Reassembly, Resolved, Target, cells, read_cookie, read_introduce1,
+    read_rendezvous1, read_window, split, write_fragments, write_resolved,
 };
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
@@ -78,7 +79,23 @@ proptest! {
         if let Ok(offset) = read_window(&bytes) {
             prop_assert_eq!(&offset.to_be_bytes()[..], &bytes[..]);
         }
+        if let Ok(status) = IntroduceStatus::read(&bytes) {
+            prop_assert_eq!(&bytes[..], &[status as u8][..]);
+        }
+        if let Ok(cookie) = read_cookie(&bytes) {
+            prop_assert_eq!(&bytes[..], &cookie[..]);
+        }
         let _ = Host::read_resolve(&bytes);
+    }
+
+    #[test]
+    fn what_relays_pass_on_of_services_is_what_came(bytes in prop::collection::vec(any::<u8>(), 0..3300)) {
+        if let Ok((auth, rest)) = read_introduce1(&bytes) {
+            prop_assert_eq!([&auth[..], rest].concat(), bytes.clone());
+        }
+        if let Ok((cookie, rest)) = read_rendezvous1(&bytes) {
+            prop_assert_eq!([&cookie[..], rest].concat(), bytes);
+        }
     }
 
     #[test]

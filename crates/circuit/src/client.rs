@@ -1,13 +1,15 @@
 //! The client's end of a circuit.
 
+mod service;
+
 use crate::error::{CircuitError, StreamError, Violation};
 use crate::event::{Event, StreamId};
 use crate::limits::MAX_HOPS;
 use crate::mux::{Mux, MuxEvent, Side, micros};
 use crate::seal::{Seal, not_empty};
 use anonnet_cells::{
-    Assembler, BODY_LEN, BodyWriter, Cell, CellError, Command, EndReason, Extend, Kind, MAX_TARGET_LEN, Message, Messages, Reassembly,
-    Target, append, cells, check_name, split, write_fragments,
+    Assembler, BODY_LEN, BodyWriter, Cell, CellError, Command, EndReason, Extend, Host, Kind, MAX_TARGET_LEN, Message, Messages,
+    Reassembly, Target, append, cells, check_name, split, write_fragments,
 };
 use anonnet_crypto::cgo::{ClientLayer, client_receive};
 use anonnet_crypto::handshake::ClientHandshake;
@@ -16,6 +18,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 /// A relay of a path.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,6 +62,11 @@ pub struct ClientCircuit {
     backward: Vec<ClientLayer<BODY_LEN>>,
     building: Option<Box<Building>>,
     mux: Mux,
+    /// What names this circuit to its last hop and this client, until it carries streams.
+    bind: Option<Box<Zeroizing<[u8; 32]>>>,
+    role: Option<Box<service::Role>>,
+    /// A service is at the other end: the last of the layers is one that it shares with this client.
+    joined: bool,
 }
 
 impl fmt::Debug for ClientCircuit {
@@ -79,10 +87,14 @@ impl ClientCircuit {
         }
         Ok(Self {
             path: path.into(),
-            forward: Vec::with_capacity(hops),
-            backward: Vec::with_capacity(hops),
+            // One more for a service: a layer's secrets are not left behind by a larger buffer.
+            forward: Vec::with_capacity(hops + 1),
+            backward: Vec::with_capacity(hops + 1),
             building: None,
             mux: Mux::new(Side::Client),
+            bind: None,
+            role: None,
+            joined: false,
         })
     }
 
@@ -134,7 +146,7 @@ impl ClientCircuit {
 
     /// Whether the circuit is complete.
     pub fn is_ready(&self) -> bool {
-        self.forward.len() == self.path.len()
+        self.forward.len() >= self.path.len()
     }
 
     /// How many hops are part of it already.
@@ -154,7 +166,7 @@ impl ClientCircuit {
 
     /// Whether another stream can be opened now.
     pub fn can_open(&self) -> bool {
-        self.is_ready() && self.mux.can_open()
+        self.is_ready() && self.role.is_none() && self.mux.can_open()
     }
 
     /// Gives back the memory that the keys take while in use; the next cell takes it again. For circuits that idle.
@@ -164,26 +176,37 @@ impl ClientCircuit {
     }
 
     /// Opens a stream to a target. Data may be sent on it at once.
-    /// [`StreamError::NotReady`], [`StreamError::Limit`], [`StreamError::IdsExhausted`], [`StreamError::Cell`] for a name or port that is none.
+    /// [`StreamError::NotReady`], [`StreamError::Limit`], [`StreamError::IdsExhausted`], [`StreamError::Cell`] for a name or port that is none, or a
+    /// host that is not at the other end: a service has ports, and an exit has no ports of its own.
     pub fn begin(&mut self, target: Target<'_>, out: &mut Vec<u8>) -> Result<StreamId, StreamError> {
+        if self.joined != (target.host == Host::Service) {
+            return Err(CellError::Name.into());
+        }
         self.open(Kind::Begin, target.write(&mut [0; MAX_TARGET_LEN])?, out)
     }
 
     /// Opens a stream to the last hop itself, for RPC frames. Errors as of [`ClientCircuit::begin`].
     pub fn begin_dir(&mut self, out: &mut Vec<u8>) -> Result<StreamId, StreamError> {
+        self.no_service()?;
         self.open(Kind::BeginDir, &[], out)
     }
 
     /// Asks the last hop for the addresses of a name; the answer is [`Event::Resolved`]. Errors as of [`ClientCircuit::begin`].
     pub fn resolve(&mut self, name: &str, out: &mut Vec<u8>) -> Result<StreamId, StreamError> {
         check_name(name)?;
+        self.no_service()?;
         self.open(Kind::Resolve, name.as_bytes(), out)
     }
 
+    fn no_service(&self) -> Result<(), StreamError> {
+        if self.joined { Err(StreamError::NotConnected) } else { Ok(()) }
+    }
+
     fn open(&mut self, kind: Kind, payload: &[u8], out: &mut Vec<u8>) -> Result<StreamId, StreamError> {
-        if !self.is_ready() {
+        if !self.is_ready() || self.role.is_some() {
             return Err(StreamError::NotReady);
         }
+        self.bind = None;
         self.mux.begin(self.forward.as_mut_slice(), kind, payload, out)
     }
 
@@ -230,7 +253,12 @@ impl ClientCircuit {
     fn streams(&mut self, cell: &mut Cell, sink: &mut impl FnMut(Event<'_>)) -> Result<(), CircuitError> {
         let body = open(&mut self.backward, cell)?;
         for message in Messages::new(body) {
-            self.mux.receive(&message?, &mut |event| {
+            let message = message?;
+            if self.role.is_some() {
+                self.answered(&message, sink)?;
+                continue;
+            }
+            self.mux.receive(&message, &mut |event| {
                 sink(match event {
                     MuxEvent::Connected { stream } => Event::Connected { stream },
                     MuxEvent::Data { stream, data } => Event::Data { stream, data },
@@ -264,6 +292,7 @@ impl ClientCircuit {
         self.backward.push(ClientLayer::new(&secrets.backward));
         sink(Event::HopReady(hop));
         if self.is_ready() {
+            self.bind = Some(Box::new(Zeroizing::new(secrets.bind)));
             sink(Event::Ready);
             return Ok(());
         }

@@ -39,6 +39,8 @@ pub enum Violation {
     Unexpected,
     /// A cell without a message: it could only be a mark.
     EmptyCell,
+    /// An ESTABLISH_INTRO that was not made for this circuit, or not by who holds the key.
+    IntroProof,
 }
 
 /// Ends the circuit.

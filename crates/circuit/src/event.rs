@@ -1,6 +1,6 @@
 //! What the two ends report.
 
-use anonnet_cells::{EndReason, Resolved, Target};
+use anonnet_cells::{Cookie, EndReason, IntroduceStatus, Resolved, Target};
 use anonnet_crypto::keys::NodeId;
 use core::net::SocketAddr;
 
@@ -50,6 +50,19 @@ pub enum Event<'a> {
         /// The addresses, or why there are none.
         answer: Resolved<'a>,
     },
+    /// The last hop is an introduction point of this service now.
+    IntroEstablished,
+    /// A client's introduction, still sealed.
+    Introduce2 {
+        /// [`anonnet_cells::INTRODUCE2_LEN`] bytes.
+        message: &'a [u8],
+    },
+    /// What became of `introduce`.
+    IntroduceAck(IntroduceStatus),
+    /// The last hop waits for the cookie.
+    RendezvousEstablished,
+    /// The service is at the other end; streams to its ports can be opened.
+    Joined,
 }
 
 /// An EXTEND of the client. Not yet validated: that is the relay's.
@@ -110,5 +123,29 @@ pub enum HopEvent<'a> {
     Credit {
         /// The stream.
         stream: StreamId,
+    },
+    /// Be an introduction point. That it was asked for this circuit, by who holds the key, was checked.
+    EstablishIntro {
+        /// The key, which names the introduction point.
+        auth_key: [u8; 32],
+    },
+    /// Pass an introduction on.
+    Introduce {
+        /// To which introduction point.
+        auth_key: [u8; 32],
+        /// The INTRODUCE2.
+        message: Vec<u8>,
+    },
+    /// Wait for a service.
+    EstablishRendezvous {
+        /// What it will say.
+        cookie: Cookie,
+    },
+    /// Join this circuit with the client's that waits for that.
+    Rendezvous {
+        /// The cookie.
+        cookie: Cookie,
+        /// The RENDEZVOUS2.
+        reply: Vec<u8>,
     },
 }

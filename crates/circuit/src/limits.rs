@@ -17,5 +17,7 @@ pub const WINDOWS_PER_WINDOW: u64 = 8;
 pub const MAX_RELAY_EARLY: u8 = 16;
 /// RELAY_EARLY cells of one EXTEND.
 pub const RELAY_EARLY_PER_EXTEND: u8 = 2;
+/// Introductions whose answer one rendezvous circuit waits for.
+pub const MAX_JOIN_HANDSHAKES: usize = 4;
 /// Hops of a circuit: the first by CREATE, the others by EXTEND.
 pub const MAX_HOPS: usize = 1 + (MAX_RELAY_EARLY / RELAY_EARLY_PER_EXTEND) as usize;

@@ -67,6 +67,9 @@ pub enum CryptoError {
     /// Extensions longer than [`crate::handshake::MAX_EXTENSIONS_LEN`] handed in by the caller.
     #[error("the extensions are too long")]
     ExtensionsTooLong,
+    /// A proof of work with an effort that none has.
+    #[error("an effort that no proof of work has")]
+    Effort,
     /// The circuit handshake failed.
     #[error("handshake: {0:?}")]
     Handshake(HandshakeFault),
@@ -83,7 +86,7 @@ impl HasKind for CryptoError {
         match self {
             Self::InvalidKey => ErrorKind::KeyInvalid,
             Self::BadSignature => ErrorKind::RecordInvalid,
-            Self::ExtensionsTooLong => ErrorKind::InvalidArgument,
+            Self::ExtensionsTooLong | Self::Effort => ErrorKind::InvalidArgument,
             Self::Handshake(_) => ErrorKind::HandshakeFailed,
             Self::Record(RecordFault::Exhausted | RecordFault::Expired) => ErrorKind::ResourceLimit,
             Self::Record(_) => ErrorKind::RecordInvalid,
@@ -124,6 +127,11 @@ mod tests {
                 CryptoError::ExtensionsTooLong,
                 ErrorKind::InvalidArgument,
                 "the extensions are too long",
+            ),
+            (
+                CryptoError::Effort,
+                ErrorKind::InvalidArgument,
+                "an effort that no proof of work has",
             ),
             (HandshakeFault::Mac.into(), ErrorKind::HandshakeFailed, "handshake: Mac"),
             (RecordFault::Forged.into(), ErrorKind::RecordInvalid, "record: Forged"),

@@ -97,11 +97,7 @@ impl Transcript<'_> {
             &encap_prefix(version),
             version,
         ];
-        let seed = Zeroizing::new(h("anonnet:1:hs-seed", &secret));
-        let verify = Zeroizing::new(h("anonnet:1:hs-verify", &secret));
-        let mut keys = Zeroizing::new([0; 256]);
-        xof("anonnet:1:hs-final", &[seed.as_ref()], keys.as_mut());
-        Schedule { verify, keys }
+        schedule_of(&secret)
     }
 
     fn auth(&self, verify: &[u8; 32], y: &[u8; 32], ct: &[u8; CT_LEN], mac: &[u8; 32], record: &[u8]) -> [u8; 32] {
@@ -122,14 +118,23 @@ impl Transcript<'_> {
     }
 }
 
-struct Schedule {
-    verify: Zeroizing<[u8; 32]>,
+/// What comes out of all that two ends have in common.
+pub(crate) fn schedule_of(secret: &[&[u8]]) -> Schedule {
+    let seed = Zeroizing::new(h("anonnet:1:hs-seed", secret));
+    let verify = Zeroizing::new(h("anonnet:1:hs-verify", secret));
+    let mut keys = Zeroizing::new([0; 256]);
+    xof("anonnet:1:hs-final", &[seed.as_ref()], keys.as_mut());
+    Schedule { verify, keys }
+}
+
+pub(crate) struct Schedule {
+    pub(crate) verify: Zeroizing<[u8; 32]>,
     /// K2[32] | forward[80] | backward[80] | BIND[32] | RESUME[32]
     keys: Zeroizing<[u8; 256]>,
 }
 
 impl Schedule {
-    fn split(&self) -> (SingleUseKey, HopSecrets) {
+    pub(crate) fn split(&self) -> (SingleUseKey, HopSecrets) {
         let mut k2 = Zeroizing::new([0; 32]);
         let mut hop = HopSecrets {
             forward: [0; 80],
@@ -148,7 +153,7 @@ impl Schedule {
     }
 }
 
-fn key_half(keys: &[u8; 64]) -> (SingleUseKey, &[u8]) {
+pub(crate) fn key_half(keys: &[u8; 64]) -> (SingleUseKey, &[u8]) {
     let (k1, mac_key) = keys.split_at(32);
     let mut key = Zeroizing::new([0; 32]);
     key.copy_from_slice(k1);
@@ -175,9 +180,7 @@ impl ClientHandshake {
         }
         let x = CircuitKey::generate(rng);
         let xb = x.agree(onion_key).map_err(|_| HandshakeFault::LowOrder)?;
-        let mut seed = Zeroizing::new([0; 64]);
-        rng.fill_bytes(seed.as_mut());
-        let (kem, ek) = KemSecret::from_seed(&seed);
+        let (kem, ek) = KemSecret::generate(rng);
 
         let transcript = Transcript {
             id: id.as_bytes(),
@@ -289,9 +292,7 @@ pub fn relay_respond(
 
     let y = CircuitKey::generate(rng);
     let xy = y.diffie_hellman(x);
-    let mut message = Zeroizing::new([0; 32]);
-    rng.fill_bytes(message.as_mut());
-    let (ct, kem) = encapsulator.encapsulate(&message);
+    let (ct, kem) = encapsulator.encapsulate_random(rng);
     let schedule = transcript.schedule(xy.as_bytes(), bx.as_bytes(), &kem, y.public(), &ct);
     let (k2, hop) = schedule.split();
     let reply_record = k2.seal(b"", &answer)?.to_bytes();

@@ -6,6 +6,7 @@
 use core::fmt;
 use ml_kem::kem::{Decapsulate, Key, KeyExport};
 use ml_kem::{DecapsulationKey768, EncapsulationKey768, ml_kem_768::Ciphertext};
+use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 /// Length of an encapsulation key, in bytes.
@@ -23,6 +24,13 @@ enum Secret {
 }
 
 impl KemSecret {
+    /// A fresh key and its public half. The generator hands out d | z.
+    pub fn generate(rng: &mut impl CryptoRng) -> (Self, Box<[u8; EK_LEN]>) {
+        let mut seed = Zeroizing::new([0; 64]);
+        rng.fill_bytes(seed.as_mut());
+        Self::from_seed(&seed)
+    }
+
     /// The key of the seed d | z, and its public half.
     pub fn from_seed(seed: &[u8; 64]) -> (Self, Box<[u8; EK_LEN]>) {
         #[cfg(all(feature = "kem-avx2", target_arch = "x86_64"))]
@@ -77,6 +85,13 @@ impl KemPublic {
     fn new_plain(bytes: &[u8; EK_LEN]) -> Option<Self> {
         let key = EncapsulationKey768::new(&Key::<EncapsulationKey768>::from(*bytes)).ok()?;
         Some(Self(Public::Plain(Box::new(key))))
+    }
+
+    /// A ciphertext and the secret in it. The generator hands out the message.
+    pub fn encapsulate_random(&self, rng: &mut impl CryptoRng) -> ([u8; CT_LEN], Zeroizing<[u8; 32]>) {
+        let mut message = Zeroizing::new([0; 32]);
+        rng.fill_bytes(message.as_mut());
+        self.encapsulate(&message)
     }
 
     /// A ciphertext and the secret in it, of a message of 32 random bytes.

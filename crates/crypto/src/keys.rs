@@ -122,6 +122,11 @@ impl IdentityPublic {
             .map_err(|_| CryptoError::BadSignature)
     }
 
+    /// The point itself.
+    pub(crate) fn to_edwards(self) -> curve25519_dalek::EdwardsPoint {
+        self.0.to_edwards()
+    }
+
     /// The node's name.
     pub fn node_id(&self) -> NodeId {
         NodeId::of(self.as_bytes())

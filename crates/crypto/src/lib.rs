@@ -13,5 +13,6 @@ pub mod kem;
 pub mod keys;
 pub mod keystore;
 pub mod record;
+pub mod service;
 
 pub use error::{CryptoError, HandshakeFault, RecordFault, StoreFault};

@@ -95,6 +95,12 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
         self
     }
 
+    /// Goes on counting where another end of the circuit stopped.
+    pub(crate) fn with_traffic(mut self, traffic: Arc<Traffic>) -> Self {
+        self.traffic = traffic;
+        self
+    }
+
     pub(crate) fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.traffic)
     }
@@ -115,6 +121,16 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
         let handle = self.streams.open(stream, &self.mailbox);
         self.count_streams();
         Ok(handle)
+    }
+
+    /// Lets the state machine say something of its own.
+    pub(crate) fn with_side<T>(&mut self, work: impl FnOnce(&mut M, &mut Vec<u8>) -> T) -> T {
+        work(&mut self.side, &mut self.out)
+    }
+
+    /// Whether the link has taken what was said, but for what is always allowed to wait.
+    pub(crate) fn takes_more(&self) -> bool {
+        self.waiting_bytes() < CIRCUIT_OUT_HIGH_WATER_BYTES
     }
 
     /// Ends every stream, for a circuit that is over.

@@ -99,6 +99,18 @@ pub enum Event {
         circuit: u32,
         kind: Option<ErrorKind>,
     },
+    /// Somebody asks a service of ours for a rendezvous.
+    Introduced {
+        circuit: u32,
+        request: u32,
+        payload: Vec<u8>,
+    },
+    /// A client of a service of ours opens a stream to one of its ports.
+    IncomingStream {
+        circuit: u32,
+        stream: u32,
+        port: u16,
+    },
     /// A panic was caught: a bug of ours, and the line of the source where it happened.
     Bug {
         place: String,

@@ -24,6 +24,7 @@ mod pipe;
 pub mod proxy;
 mod pump;
 mod quota;
+pub mod records;
 mod rng;
 mod rpc;
 mod scratch;
@@ -31,6 +32,7 @@ mod server;
 mod stats;
 mod sync;
 mod task;
+mod waiting;
 // Whole networks need all parts; what has a part left out is tested room by room, and as an addon (scripts/features.mjs).
 #[cfg(test)]
 #[cfg(all(feature = "exit", feature = "metrics", feature = "proxy"))]
@@ -40,7 +42,7 @@ pub use bugs::watch;
 pub use events::{Event, EventQueue, Failure, OpId, OpValue, ProxyProtocol, ProxyRequestEvent};
 #[cfg(feature = "testing")]
 pub use node::Plant;
-pub use node::{Ask, CircuitSnapshot, Node, NodeOptions, PathHop, Peer, StoredAt};
+pub use node::{Ask, CircuitSnapshot, IntroduceTo, Node, NodeOptions, PathHop, Peer, StoredAt};
 #[cfg(feature = "metrics")]
 pub use node::{LinkSnapshot, ProxySnapshot, Snapshot};
 #[cfg(feature = "proxy")]

@@ -86,3 +86,19 @@ pub const JS_READ_PATIENCE: Duration = Duration::from_millis(1);
 pub const JS_WRITE_MAX_BYTES: usize = 1024 * 1024;
 /// Most operations of a node under way.
 pub const OPERATIONS_MAX: usize = 65_536;
+/// Introductions that wait at a relay for one service's circuit.
+pub const INTRODUCTIONS_QUEUED_MAX: usize = 16;
+/// How long a relay waits for the service that a client asked it to wait for.
+pub const RENDEZVOUS_WAIT: Duration = Duration::from_secs(600);
+/// Introductions that a service takes through one introduction point; then it makes another one.
+pub const INTRODUCTIONS_OF_POINT_MAX: usize = 16_384;
+/// Introductions of one introduction point that wait for the program.
+pub const INTRODUCTIONS_WAITING_MAX: usize = 64;
+/// How long an introduction waits for the program.
+pub const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Incoming streams of a node that wait for the program.
+pub const INCOMING_WAITING_MAX: usize = 1024;
+/// How long an incoming stream waits for the program.
+pub const INCOMING_TIMEOUT: Duration = Duration::from_secs(30);
+/// Proofs of work that a node makes at once.
+pub const POW_SOLVERS_MAX: usize = 2;

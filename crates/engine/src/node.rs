@@ -5,13 +5,14 @@ mod lifecycle;
 mod plant;
 #[cfg(feature = "proxy")]
 mod proxies;
+mod services;
 mod snapshot;
 mod streams;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use anonnet_crypto::keystore::StoredKeys;
 use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_transport::{DialRole, QuicTransport, Transport};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 #[cfg(feature = "proxy")]
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
@@ -39,9 +41,11 @@ use crate::rpc;
 use crate::server::Resolve;
 use crate::server::{RateLimit, Roles, Server, SourceLimits};
 use crate::sync::lock;
+use crate::waiting::{Incoming, Introductions};
 
 #[cfg(feature = "testing")]
 pub use plant::Plant;
+pub use services::IntroduceTo;
 pub use snapshot::CircuitSnapshot;
 #[cfg(feature = "metrics")]
 pub use snapshot::{LinkSnapshot, ProxySnapshot, Snapshot};
@@ -114,6 +118,14 @@ struct Inner {
     proxies: Mutex<HashMap<u32, AbortHandle>>,
     #[cfg(feature = "proxy")]
     attach: Attach,
+    /// Introductions to services of ours, until the program answers them.
+    introductions: Mutex<Introductions>,
+    /// Streams of clients of services of ours, the same.
+    incoming: Incoming,
+    /// Those that are connected with a target.
+    forwarded: Arc<AtomicUsize>,
+    /// Proofs of work that may still be begun.
+    solvers: Semaphore,
     next_id: AtomicU32,
     closed: AtomicBool,
     runtime: Handle,

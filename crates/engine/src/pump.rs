@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use anonnet_cells::CELL_LEN;
 use anonnet_errors::{ErrorKind, HasKind};
-use anonnet_relay::{BackwardPump, ForwardPump};
+use anonnet_relay::{BackwardPump, ForwardPump, RelayError, SplicePump};
 use anonnet_transport::{STREAM_WINDOW, StreamRecv, StreamSend};
 
 use crate::bandwidth::{Bandwidth, Pace};
@@ -18,11 +18,29 @@ use crate::stats::RelayStats;
 /// Runs that a direction processes before other tasks have their turn.
 const RUNS_PER_TURN: usize = 4;
 
+/// What happens to the cells of one direction.
+pub(crate) enum Pump {
+    Forward(ForwardPump),
+    Backward(BackwardPump),
+    /// Of two circuits that are joined.
+    Splice(SplicePump),
+}
+
+impl Pump {
+    fn process(&mut self, run: &mut [u8]) -> Result<(), RelayError> {
+        match self {
+            Self::Forward(pump) => pump.process(run),
+            Self::Backward(pump) => pump.process(run),
+            Self::Splice(pump) => pump.process(run),
+        }
+    }
+}
+
 /// One direction: reads from one side only while the other side takes what it has.
-struct Direction<R, S, P> {
+struct Direction<R, S> {
     recv: CellReader<R>,
     send: S,
-    process: P,
+    process: Pump,
     /// What the outgoing link did not take yet.
     rest: Vec<u8>,
     written: usize,
@@ -34,8 +52,8 @@ struct Direction<R, S, P> {
     hold: Option<Arc<Hold>>,
 }
 
-impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>> Direction<R, S, P> {
-    fn new(recv: CellReader<R>, send: S, process: P, bandwidth: &Arc<Bandwidth>, account: &Arc<Account>) -> Self {
+impl<R: StreamRecv, S: StreamSend> Direction<R, S> {
+    fn new(recv: CellReader<R>, send: S, process: Pump, bandwidth: &Arc<Bandwidth>, account: &Arc<Account>) -> Self {
         Self {
             recv,
             send,
@@ -105,7 +123,7 @@ impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>>
                 ..
             } = self;
             let polled = recv.poll_run(cx, |run| {
-                process(run)?;
+                process.process(run).map_err(|error| error.kind())?;
                 stats.forwarded(run.len() / CELL_LEN);
                 pace.charge(run.len());
                 // Most runs are taken at once, straight from the scratch buffer.
@@ -135,7 +153,7 @@ impl<R: StreamRecv, S: StreamSend, P: FnMut(&mut [u8]) -> Result<(), ErrorKind>>
     }
 }
 
-/// The two sides of an extended circuit.
+/// The two sides of an extended circuit, or two joined ones: then the next one is the service's.
 pub(crate) struct Sides<R1, S1, R2, S2> {
     pub(crate) from_client: CellReader<R1>,
     pub(crate) to_client: S1,
@@ -146,14 +164,12 @@ pub(crate) struct Sides<R1, S1, R2, S2> {
 /// Pumps until one side ends; dropping the halves then tears both sides down.
 pub(crate) async fn pump<R1: StreamRecv, S1: StreamSend, R2: StreamRecv, S2: StreamSend>(
     sides: Sides<R1, S1, R2, S2>,
-    mut forward: ForwardPump,
-    mut backward: BackwardPump,
+    away: Pump,
+    back: Pump,
     bandwidth: &Arc<Bandwidth>,
     account: &Arc<Account>,
     stats: &RelayStats,
 ) -> ErrorKind {
-    let away = move |run: &mut [u8]| forward.process(run).map_err(|error| error.kind());
-    let back = move |run: &mut [u8]| backward.process(run).map_err(|error| error.kind());
     let mut away = Direction::new(sides.from_client, sides.to_next, away, bandwidth, account);
     let mut back = Direction::new(sides.from_next, sides.to_client, back, bandwidth, account);
     std::future::poll_fn(|cx| match back.poll(cx, stats) {

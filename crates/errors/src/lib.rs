@@ -133,6 +133,13 @@ registry! {
     DescriptorInvalid = "DESCRIPTOR_INVALID", Peer, Never, "A relay descriptor is malformed, expired, or its signature is wrong.";
     RecordInvalid = "RECORD_INVALID", Peer, Never, "A stored record is malformed, expired, or its signature is wrong.";
     NotFound = "NOT_FOUND", Network, Later, "Nobody who was asked has it.";
+    ServiceAddress = "SERVICE_ADDRESS", Caller, Never, "No service can have that address: a character was mistyped, or it is of another version.";
+    ServiceNotFound = "SERVICE_NOT_FOUND", Network, Later, "Nobody who was asked has a descriptor of the service: it is not running, or its address is wrong.";
+    IntroductionFailed = "INTRODUCTION_FAILED", Network, Later, "No introduction point of the service passed the introduction on.";
+    IntroductionTimeout = "INTRODUCTION_TIMEOUT", Network, Later, "The service was introduced to and did not answer in time.";
+    RendezvousFailed = "RENDEZVOUS_FAILED", Network, Later, "The meeting with the service did not come about, or its other end is not the service.";
+    ClientAuth = "CLIENT_AUTH", Caller, Never, "The service is for authorised clients only, and no key for it is known.";
+    ClientAuthWrong = "CLIENT_AUTH_WRONG", Caller, Never, "The service does not authorise the key that is known for it.";
     Internal = "INTERNAL", Bug, Later, "A bug of AnonNet; please report it with the code and what you did.";
 }
 

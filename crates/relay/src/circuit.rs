@@ -1,10 +1,10 @@
 //! A circuit at a relay: CREATE, the handshake, last hop, one EXTEND, pumps.
 
-use crate::error::RelayError;
+use crate::error::{ExtendFault, RelayError};
 use crate::extend::RelayRules;
 use crate::pump::{BackwardPump, ForwardPump};
 use anonnet_cells::{Assembler, Command, write_fragments};
-use anonnet_circuit::{HopEvent, LastHop};
+use anonnet_circuit::{HopEvent, HopLayers, LastHop};
 use anonnet_crypto::handshake::{HopSecrets, relay_respond};
 use anonnet_crypto::keys::{CircuitKeyRing, NodeId};
 use core::fmt;
@@ -33,7 +33,7 @@ enum State {
 
 /// A circuit at a relay, from its first cell until it is extended.
 pub struct RelayCircuit {
-    rules: Arc<RelayRules>,
+    rules: Option<Arc<RelayRules>>,
     previous: Option<NodeId>,
     state: State,
 }
@@ -65,9 +65,18 @@ impl RelayCircuit {
     /// A stream of a link on which a circuit may begin; `previous` is the relay at the link's other end, if it proved that it is one.
     pub fn new(rules: Arc<RelayRules>, previous: Option<NodeId>) -> Self {
         Self {
-            rules,
+            rules: Some(rules),
             previous,
             state: State::Creating(Assembler::new(Command::Create)),
+        }
+    }
+
+    /// A service's end of a rendezvous, which is served as the last hop of a circuit is.
+    pub const fn of_service(hop: LastHop) -> Self {
+        Self {
+            rules: None,
+            previous: None,
+            state: State::Last(hop),
         }
     }
 
@@ -86,7 +95,10 @@ impl RelayCircuit {
             State::Last(hop) => {
                 let (rules, previous, mut refused) = (&self.rules, self.previous.as_ref(), None);
                 hop.receive(run, &mut |event| match &event {
-                    HopEvent::Extend(request) => match rules.check(request, previous) {
+                    HopEvent::Extend(request) => match rules
+                        .as_ref()
+                        .map_or(Err(ExtendFault::ToSelf), |rules| rules.check(request, previous))
+                    {
                         Ok(()) => sink(RelayEvent::Hop(event)),
                         Err(fault) => refused = Some(fault),
                     },
@@ -106,7 +118,7 @@ impl RelayCircuit {
         request: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), RelayError> {
-        let (secrets, reply) = handshake(rng, &self.rules.node_id, ring, now_s, request)?;
+        let (secrets, reply) = handshake(rng, &self.rules.as_ref().ok_or(RelayError::State)?.node_id, ring, now_s, request)?;
         self.created(&secrets, &reply, out)
     }
 
@@ -124,6 +136,14 @@ impl RelayCircuit {
     pub fn last_hop(&mut self) -> Result<&mut LastHop, RelayError> {
         match &mut self.state {
             State::Last(hop) => Ok(hop),
+            _ => Err(RelayError::State),
+        }
+    }
+
+    /// The layers of a circuit that is joined with another one. [`RelayError::State`], [`RelayError::Circuit`] unless a message of section 11 came.
+    pub fn into_layers(self) -> Result<HopLayers, RelayError> {
+        match self.state {
+            State::Last(hop) => Ok(hop.into_layers()?),
             _ => Err(RelayError::State),
         }
     }

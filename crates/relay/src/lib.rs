@@ -13,6 +13,7 @@ pub mod limits;
 pub mod policy;
 mod prefix;
 mod pump;
+mod services;
 
 pub use anonnet_cells::TEARDOWN_CODE;
 pub use bucket::TokenBucket;
@@ -21,4 +22,5 @@ pub use error::{ExtendFault, PolicyError, Refusal, RelayError};
 pub use extend::RelayRules;
 pub use policy::ExitPolicy;
 pub use prefix::PrefixLimiter;
-pub use pump::{BackwardPump, ForwardPump};
+pub use pump::{BackwardPump, ForwardPump, SplicePump, splice};
+pub use services::{Introductions, Rendezvous, Ticket};

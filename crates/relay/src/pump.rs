@@ -3,6 +3,7 @@
 use crate::error::RelayError;
 use crate::limits::MAX_RELAY_EARLY;
 use anonnet_cells::{BODY_LEN, Command, cells, split};
+use anonnet_circuit::HopLayers;
 use anonnet_crypto::cgo::RelayLayer;
 
 /// Cells away from the client.
@@ -69,5 +70,42 @@ impl BackwardPump {
     /// Gives back the memory that the keys take while in use; the next cell takes it again. For circuits that idle.
     pub fn rest(&mut self) {
         self.layer.rest();
+    }
+}
+
+/// Cells from one of two joined circuits to the other, in one direction: what comes away from one client goes towards the other.
+#[derive(Debug)]
+pub struct SplicePump {
+    from: RelayLayer<BODY_LEN>,
+    to: RelayLayer<BODY_LEN>,
+}
+
+/// The pumps of two circuits that are joined: from the first to the second, and back.
+pub fn splice(first: HopLayers, second: HopLayers) -> (SplicePump, SplicePump) {
+    let there = SplicePump {
+        from: first.forward,
+        to: second.backward,
+    };
+    let back = SplicePump {
+        from: second.forward,
+        to: first.backward,
+    };
+    (there, back)
+}
+
+impl SplicePump {
+    /// As [`BackwardPump::process`]: RELAY alone passes. [`RelayError::Recognised`]: nobody has anything to say to this hop any more.
+    pub fn process(&mut self, run: &mut [u8]) -> Result<(), RelayError> {
+        for cell in cells(run)? {
+            let parts = split(cell)?;
+            if parts.command != Command::Relay {
+                return Err(RelayError::WrongCommand(parts.command));
+            }
+            if self.from.forward(parts.command as u8, parts.tag, parts.body) {
+                return Err(RelayError::Recognised);
+            }
+            self.to.pass_back(parts.command as u8, parts.tag, parts.body);
+        }
+        Ok(())
     }
 }

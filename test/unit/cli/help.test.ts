@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { createProgram, main } from '../../../ts/cli/program.js'
 import { testIo } from '../../helpers/io.js'
 
-const verbs = ['demo', 'run', 'relay', 'bootstrap', 'fetch', 'status', 'circuits', 'keys']
-const keyVerbs = ['new', 'show', 'rotate', 'export', 'import']
+const verbs = ['demo', 'run', 'relay', 'bootstrap', 'service', 'fetch', 'status', 'circuits', 'keys']
+const keyVerbs = ['new', 'show', 'rotate', 'export', 'import', 'auth']
 
 async function help(...args: string[]): Promise<string> {
   const io = testIo()

@@ -216,7 +216,7 @@ describe('attack 27: eviction by a flood of values', () => {
   }, 60_000)
 
   it('lets one class of records fill only its own share', () => {
-    const store = new RecordStore(() => false, { records: 10, bytes: 1e6 })
+    const store = new RecordStore(() => false, { records: 20, bytes: 2e6 })
     const node = makeSigner(4)
     for (let i = 0; i < 20; i++) {
       try {

@@ -28,7 +28,7 @@ function make(seed: number, name: string, overrides: { seq?: number; ttl?: numbe
 
 /** A store with room for five data records. */
 function small(isFar: (key: string) => boolean = () => false): RecordStore {
-  return new RecordStore(isFar, { records: 9, bytes: 1e6 })
+  return new RecordStore(isFar, { records: 18, bytes: 2e6 })
 }
 
 const held = (store: RecordStore, names: readonly string[], nowMs = NOW_MS) =>
@@ -92,7 +92,7 @@ describe('the store makes room', () => {
   })
 
   it('by bytes as well as by number, and keeps the old version of what it refuses', () => {
-    const store = new RecordStore(() => false, { records: 100, bytes: 5000 })
+    const store = new RecordStore(() => false, { records: 200, bytes: 10_000 })
     store.put(make(1, 'a', { payload: new Uint8Array(2000), ttl: 300 }), 'p', NOW_MS)
     expect(codeOf(() => store.put(make(1, 'b', { payload: new Uint8Array(2000), ttl: 100 }), 'p', NOW_MS))).toBe(
       'ERR_ANONNET_RESOURCE_LIMIT'

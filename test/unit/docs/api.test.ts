@@ -19,7 +19,7 @@ function members(type: { prototype: object }): string[] {
   }
   // Of streams, and of node kinds among themselves.
   const internal =
-    /^(constructor|emit|_.*|begin|stop|hold|assertOpen|progress|baseStatus|bootstrapStatus|openControl|onCommonEvent|defaultDrainMs)$/
+    /^(constructor|emit|_.*|begin|stop|hold|assertOpen|progress|baseStatus|bootstrapStatus|openControl|onCommonEvent|defaultDrainMs|(prepare|sleep|stop)Services|service(Circuit|Failed)|openService|onServiceEvent)$/
   return [...new Set(names)].filter((name) => !internal.test(name))
 }
 

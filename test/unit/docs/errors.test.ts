@@ -43,7 +43,9 @@ describe('docs/errors.md', () => {
 
   it('has the SOCKS replies that the proxy gives', () => {
     const source = read('crates/engine/src/proxy/socks.rs')
-    const numbers = new Map([...source.matchAll(/^ {4}(\w+) = 0x0(\d),/gm)].map(([, name, number]) => [name, number]))
+    const numbers = new Map(
+      [...source.matchAll(/^ {4}(\w+) = 0x([0-9a-f]{2}),/gm)].map(([, name, number]) => [name, String(Number.parseInt(number ?? '', 16))])
+    )
     const replies = answers(source, 'pub fn from_kind(kind')
     expect(replies.size).toBeGreaterThan(8)
     for (const { code, socks } of rows) {

@@ -2,9 +2,9 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
 process.env.ANONNET_ADDON = join(import.meta.dirname, '../../helpers/fake-addon.cjs')
-const { checkHost, formatBootstrap, joinAddress, parseBootstrap, parseTarget, parseUdpAddress } = await import(
-  '../../../ts/node/address.js'
-)
+const { checkHost, formatBootstrap, joinAddress, parseBootstrap, parseTarget, parseUdpAddress, refuseServiceNames, serviceOf } =
+  await import('../../../ts/node/address.js')
+const { serviceName } = await import('../../../ts/services/index.js')
 
 function code(run: () => unknown): string | undefined {
   try {
@@ -62,8 +62,17 @@ describe('targets', () => {
     }
   )
 
-  it.each(['x.anon:80', 'x.anon.alt:80', 'x.onion:80', 'X.ANON.:80', 'sub.x.anon:80'])('never lets %s out', (text) => {
-    expect(code(() => parseTarget(text))).toBe('ERR_ANONNET_UNSUPPORTED')
+  it.each(['x.anon:80', 'x.anon.alt:80', 'X.ANON.:80', 'sub.x.anon:80', `${'a'.repeat(56)}.anon:80`])('never lets %s out', (text) => {
+    expect(code(() => parseTarget(text))).toBe('ERR_ANONNET_SERVICE_ADDRESS')
+  })
+
+  it('never lets names of Tor out, and looks no service up', () => {
+    expect(code(() => parseTarget('x.onion:80'))).toBe('ERR_ANONNET_UNSUPPORTED')
+    const name = serviceName(new Uint8Array(32).fill(5))
+    expect(parseTarget(`${name}.anon:80`)).toEqual({ host: `${name}.anon`, port: 80 })
+    expect(serviceOf(`www.${name}.anon.alt`)?.name).toBe(name)
+    expect(serviceOf('example.org')).toBeUndefined()
+    expect(code(() => refuseServiceNames(`${name}.anon`))).toBe('ERR_ANONNET_UNSUPPORTED')
   })
 
   it('lets names that only look alike out', () => {

@@ -97,7 +97,7 @@ describe('a test network', () => {
     await other.close()
   })
 
-  it('gives a proxy request a circuit, refuses names of services, and gives up with a code', async () => {
+  it('gives a proxy request a circuit, refuses names that no service can have, and gives up with a code', async () => {
     const node = await net.createNode({ proxy: '127.0.0.1:0' })
     const native = made.at(-1)!
     expect(node.status().proxies).toEqual([node.proxies[0]!.address])
@@ -123,7 +123,7 @@ describe('a test network', () => {
     expect(circuit.get(2)).toBe(circuit.get(3))
     expect(circuit.get(1)).not.toBe(circuit.get(2))
     expect(native.refused).toEqual([
-      [4, 'ERR_ANONNET_UNSUPPORTED'],
+      [4, 'ERR_ANONNET_SERVICE_ADDRESS'],
       [5, 'ERR_ANONNET_INVALID_ADDRESS']
     ])
     // A try that failed is asked again under another number, and gets another circuit.
@@ -231,7 +231,7 @@ describe('a test network', () => {
     await expect(node.connect('silent.example:80', { timeoutMs: 50 })).rejects.toMatchObject({ code: 'ERR_ANONNET_TIMEOUT' })
     await expect(node.connect('silent.example:80', { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ name: 'TimeoutError' })
     await expect(node.connect('no port')).rejects.toMatchObject({ code: 'ERR_ANONNET_INVALID_ADDRESS' })
-    await expect(node.connect('abc.anon:80')).rejects.toMatchObject({ code: 'ERR_ANONNET_UNSUPPORTED' })
+    await expect(node.connect('abc.anon:80')).rejects.toMatchObject({ code: 'ERR_ANONNET_SERVICE_ADDRESS' })
     expect(() => node.createConnection('x.onion:80')).toThrowError(expect.objectContaining({ code: 'ERR_ANONNET_UNSUPPORTED' }))
     await node.close()
     await expect(node.connect(target)).rejects.toMatchObject({ code: 'ERR_ANONNET_CLOSED' })

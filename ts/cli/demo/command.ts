@@ -10,7 +10,7 @@ import { parseUrl } from '../http.js'
 import { CommandFailed, type Io, paletteOf, printJson, printLine, say } from '../io.js'
 import { catchEndings, Interrupted } from '../lifecycle.js'
 import { Children } from './children.js'
-import { type Network, startNetwork } from './network.js'
+import { type Network, startNetwork, startService } from './network.js'
 import { LARGE_FILE, makeSite, siteCommand } from './site.js'
 import { hasCurl, type Transfer, transfer, type Way } from './transfer.js'
 
@@ -30,6 +30,13 @@ interface PathHop {
   readonly address: string
 }
 
+/** The service, and what fetching its large file came to. */
+interface ServiceReport extends Transfer {
+  readonly address: string
+  readonly url: string
+  readonly sha256Ok: boolean
+}
+
 /** What `--json` ends with. */
 interface Report {
   readonly ok: boolean
@@ -42,6 +49,8 @@ interface Report {
   readonly url: string
   readonly processes: number
   readonly transfers: readonly (Transfer & { readonly sha256Ok: boolean })[]
+  /** Absent with `--url`. */
+  readonly service: ServiceReport | undefined
 }
 
 /** The hops of the circuit that carried most. */
@@ -99,7 +108,27 @@ class Demo {
       const done = await this.#fetch(target, way, proxy, curl, signal)
       transfers.push({ ...done, sha256Ok: done.sha256 === wanted && done.status < 400 })
     }
-    return this.#report(target, network, transfers)
+    // Before the service: its circuit carries as much.
+    const path = await pathOf(network)
+    const service = given === undefined ? await this.#service(url, network, folder, wanted, curl, signal) : undefined
+    return this.#report(target, network, path, transfers, service)
+  }
+
+  /** The same site as a service: through six relays, and nobody on the way knows where it is. */
+  async #service(
+    url: string,
+    network: Network,
+    folder: string,
+    wanted: string,
+    curl: boolean,
+    signal: AbortSignal
+  ): Promise<ServiceReport> {
+    const address = await startService(this.#children, network, folder, new URL(url).host, signal)
+    this.#tell(`the site is a service now, too: ${address}`)
+    const page = `http://${address}/`
+    await this.#page(page, network, curl, signal)
+    const done = await this.#fetch(new URL(LARGE_FILE, page).href, 'socks5', network.socks, curl, signal)
+    return { address, url: page, ...done, sha256Ok: done.sha256 === wanted && done.status < 400 }
   }
 
   async #makeSite(folder: string, signal: AbortSignal): Promise<string> {
@@ -131,9 +160,14 @@ class Demo {
       throw new CommandFailed(`the page came with status ${done.status}`, 'ERR_ANONNET_STREAM_REFUSED')
   }
 
-  async #report(url: string, network: Network, transfers: Report['transfers']): Promise<Report> {
-    const path = await pathOf(network)
-    const sha256Ok = transfers.every((done) => done.sha256Ok)
+  async #report(
+    url: string,
+    network: Network,
+    path: readonly PathHop[],
+    transfers: Report['transfers'],
+    service: ServiceReport | undefined
+  ): Promise<Report> {
+    const sha256Ok = transfers.every((done) => done.sha256Ok) && service?.sha256Ok !== false
     const fallen = this.#children.fallen()
     if (fallen !== undefined) throw fallen.failure()
     const { ttfbMs = 0, goodput = 0 } = transfers[0] ?? {}
@@ -146,7 +180,8 @@ class Demo {
       sha256Ok,
       url,
       processes: this.#children.count,
-      transfers
+      transfers,
+      service
     }
   }
 
@@ -172,6 +207,11 @@ function print(io: Io, report: Report, keep: boolean): void {
       `${way === 'socks5' ? 'SOCKS5  ' : 'CONNECT '} by ${client}: first byte after ${ttfbMs.toFixed(0)} ms, goodput ${rate(goodput)}, ${verdict}`
     )
   }
+  if (report.service !== undefined) {
+    const { client, ttfbMs, goodput, sha256Ok } = report.service
+    const verdict = sha256Ok ? paint.green('SHA-256 right') : paint.red('SHA-256 WRONG')
+    printLine(io, `.anon    by ${client}: first byte after ${ttfbMs.toFixed(0)} ms, goodput ${rate(goodput)}, ${verdict}`)
+  }
   if (!keep) {
     printLine(io, 'It is all ended now; `npm run demo -- --keep` leaves it up, to try it with curl.')
     return
@@ -180,6 +220,7 @@ function print(io: Io, report: Report, keep: boolean): void {
   printLine(io, `  curl --socks5-hostname 127.0.0.1:${report.ports.socks} ${new URL('/', report.url).href}`)
   printLine(io, `  curl --proxytunnel -x http://127.0.0.1:${report.ports.http} ${report.url} -o /dev/null`)
   printLine(io, `  curl -x http://127.0.0.1:${report.ports.http} ${new URL('/', report.url).href}`)
+  if (report.service !== undefined) printLine(io, `  curl --socks5-hostname 127.0.0.1:${report.ports.socks} ${report.service.url}`)
   say(io, 'Ctrl-C ends every process.')
 }
 

@@ -31,6 +31,8 @@ export interface Network {
   readonly control: string
   readonly socks: string
   readonly http: string
+  /** What further nodes of it are started with. */
+  readonly flags: readonly string[]
 }
 
 const testFlags = ['--allow-private', '--list-interval-ms', String(LIST_INTERVAL_MS), ...(OWN_PREFIXES ? [] : ['--relaxed-prefixes'])]
@@ -118,5 +120,20 @@ export async function startNetwork(
   const ready = await client.waitFor(({ event }) => event === 'ready', signal, CLIENT_DEADLINE_MS)
   const [socks = '', http = socks] = (ready.proxies as string[]) ?? []
   tell('the client has the list, a three-hop circuit, and its proxies')
-  return { members: [...authorities, ...carriers], client, control: String(ready.control), socks, http }
+  return { members: [...authorities, ...carriers], client, control: String(ready.control), socks, http, flags: [...all, ...nodeFlags] }
+}
+
+/** Publishes what listens at `target` ('ip:port') as a service by a process of its own; resolves to its address. */
+export async function startService(
+  children: Children,
+  network: Network,
+  folder: string,
+  target: string,
+  signal: AbortSignal
+): Promise<string> {
+  const state = join(folder, 'service')
+  await mkdir(state, { mode: 0o700 })
+  const service = children.start('service', ['service', '--target', target, '--state-dir', state, ...network.flags], 'user')
+  const { address } = await service.waitFor(({ event, role }) => event === 'ready' && role === 'service', signal, CLIENT_DEADLINE_MS)
+  return String(address)
 }

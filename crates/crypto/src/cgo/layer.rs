@@ -241,6 +241,13 @@ pub fn client_originate<const N: usize>(layers: &mut [ClientLayer<N>], command: 
     }
 }
 
+/// A cell that is not meant for any hop of `layers` but goes beyond the last one: that hop passes it on as it is now.
+pub fn client_pass<const N: usize>(layers: &mut [ClientLayer<N>], command: u8, tag: &mut [u8; TAG_LEN], body: &mut [u8; N]) {
+    for layer in layers.iter_mut().rev() {
+        layer.wrap(command, tag, body, false);
+    }
+}
+
 /// A cell that came to the client through `layers` (hops 1 to d, incoming direction). Gives the index of the hop that
 /// it started at; `None` when it is of none of them, which ends the circuit.
 pub fn client_receive<const N: usize>(

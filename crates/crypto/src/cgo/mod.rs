@@ -18,7 +18,7 @@ pub mod vectors;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
-pub use layer::{ClientLayer, RelayLayer, SEED_LEN, TAG_LEN, client_originate, client_receive};
+pub use layer::{ClientLayer, RelayLayer, SEED_LEN, TAG_LEN, client_originate, client_pass, client_receive};
 
 #[cfg(test)]
 mod tests;

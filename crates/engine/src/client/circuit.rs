@@ -6,18 +6,21 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anonnet_cells::{Host, Target};
-use anonnet_circuit::{ClientCircuit, Hop};
+use anonnet_circuit::{ClientCircuit, Hop, LastHop};
 use anonnet_crypto::keys::NodeId;
 use anonnet_errors::{ErrorKind, HasKind};
+use anonnet_relay::RelayCircuit;
 use anonnet_transport::{DialRole, Link, LinkPool, StreamKind, StreamRecv, StreamSend, Transport};
 use tokio::sync::{mpsc, oneshot};
 
+use super::service::{Ask, Incoming, Role, ServiceRequest};
 use super::side::{ClientNote, ClientSide};
 use crate::driver::Driver;
 use crate::events::Failure;
 use crate::pipe::StreamHandle;
 use crate::rng::os_rng;
 use crate::scratch::CellReader;
+use crate::server::{RelayNote, RelaySide};
 use crate::stats::Traffic;
 use crate::task::spawn;
 
@@ -40,6 +43,11 @@ enum Open {
     Panic,
 }
 
+enum Request {
+    Open(OpenRequest),
+    Service(ServiceRequest),
+}
+
 struct OpenRequest {
     what: Open,
     answer: oneshot::Sender<Result<StreamHandle, ErrorKind>>,
@@ -48,7 +56,7 @@ struct OpenRequest {
 /// What the rest of the node holds of a client circuit. The circuit ends when it is closed or the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct CircuitHandle {
-    requests: mpsc::UnboundedSender<OpenRequest>,
+    requests: mpsc::UnboundedSender<Request>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) hops: Arc<[NodeId]>,
     pub(crate) since: Instant,
@@ -59,9 +67,13 @@ impl CircuitHandle {
     async fn open(self, what: Open) -> Result<StreamHandle, ErrorKind> {
         let (answer, answered) = oneshot::channel();
         self.requests
-            .send(OpenRequest { what, answer })
+            .send(Request::Open(OpenRequest { what, answer }))
             .map_err(|_| ErrorKind::CircuitClosed)?;
         answered.await.map_err(|_| ErrorKind::CircuitClosed)?
+    }
+
+    pub(super) fn request_service(&self, request: ServiceRequest) -> Result<(), ErrorKind> {
+        self.requests.send(Request::Service(request)).map_err(|_| ErrorKind::CircuitClosed)
     }
 
     /// A stream to a target, not yet accepted by the far end.
@@ -82,7 +94,7 @@ impl CircuitHandle {
     #[cfg(feature = "testing")]
     pub(crate) fn plant(&self) {
         let (answer, _) = oneshot::channel();
-        let _ = self.requests.send(OpenRequest { what: Open::Panic, answer });
+        let _ = self.requests.send(Request::Open(OpenRequest { what: Open::Panic, answer }));
     }
 
     /// A question for a name.
@@ -136,6 +148,8 @@ pub(crate) async fn build<T: Transport>(
     let mut driver = Driver::new(ClientSide { circuit }, send, CellReader::new(recv), out);
     match tokio::time::timeout_at(deadline, driver.note()).await {
         Ok(Ok(ClientNote::Ready)) => {}
+        // Nothing was asked of the last hop.
+        Ok(Ok(_)) => return Err(at(driver.side.circuit.hops_built(), ErrorKind::CircuitProtocol)),
         Ok(Err(kind)) => return Err(at(driver.side.circuit.hops_built(), kind)),
         Err(_) => {
             // The guard answered nothing at all in that time: the link may be dead without knowing it.
@@ -176,15 +190,17 @@ impl Drop for Ending {
 }
 
 enum Next {
-    Request(OpenRequest),
+    Request(Request),
+    Note(ClientNote),
     Done(ErrorKind),
 }
 
 async fn serve<S: StreamSend, R: StreamRecv>(
     mut driver: Driver<ClientSide, S, R>,
-    mut requests: mpsc::UnboundedReceiver<OpenRequest>,
+    mut requests: mpsc::UnboundedReceiver<Request>,
     mut ending: Ending,
 ) {
+    let mut role = Role::default();
     loop {
         let next = std::future::poll_fn(|cx| {
             match requests.poll_recv(cx) {
@@ -193,20 +209,53 @@ async fn serve<S: StreamSend, R: StreamRecv>(
                 Poll::Pending => {}
             }
             match driver.poll_note(cx) {
-                // A circuit becomes ready once.
-                Poll::Ready(Ok(ClientNote::Ready)) => Poll::Ready(Next::Done(ErrorKind::CircuitProtocol)),
+                Poll::Ready(Ok(note)) => Poll::Ready(Next::Note(note)),
                 Poll::Ready(Err(kind)) => Poll::Ready(Next::Done(kind)),
                 Poll::Pending => Poll::Pending,
             }
         })
         .await;
         match next {
-            Next::Request(request) => {
+            Next::Request(Request::Service(ServiceRequest {
+                ask:
+                    Ask::Rendezvous {
+                        cookie,
+                        secrets,
+                        reply,
+                        incoming,
+                    },
+                answer,
+            })) => {
+                if !driver.side.circuit.is_unused() {
+                    let _ = answer.send(Err(ErrorKind::InvalidArgument));
+                    continue;
+                }
+                let traffic = driver.traffic();
+                let (ClientSide { circuit }, send, recv, mut out) = driver.into_parts();
+                match circuit.rendezvous(&cookie, &secrets, &reply, &mut out) {
+                    Err(error) => return ending.tell(error.kind()),
+                    Ok(hop) => {
+                        let _ = answer.send(Ok(()));
+                        let driver = Driver::new(service_side(hop), send, recv, out).with_traffic(traffic);
+                        let kind = serve_service(driver, requests, incoming).await;
+                        return ending.tell(kind);
+                    }
+                }
+            }
+            Next::Request(Request::Service(request)) => role.take(&mut driver, request),
+            Next::Note(note) => {
+                if let Err(kind) = role.note(note) {
+                    role.fail();
+                    return ending.tell(kind);
+                }
+            }
+            Next::Request(Request::Open(request)) => {
                 let opened = driver.open(|side, out| open(&mut side.circuit, &request.what, out));
                 // Nobody waits any more: the dropped handle resets the stream.
                 let _ = request.answer.send(opened);
             }
             Next::Done(kind) => {
+                role.fail();
                 driver.end_all(if kind == ErrorKind::Closed {
                     ErrorKind::CircuitClosed
                 } else {
@@ -219,11 +268,53 @@ async fn serve<S: StreamSend, R: StreamRecv>(
     }
 }
 
+fn service_side(hop: LastHop) -> RelaySide {
+    RelaySide {
+        circuit: RelayCircuit::of_service(hop),
+    }
+}
+
+/// Serves a service's end of a rendezvous until it is over.
+async fn serve_service<S: StreamSend, R: StreamRecv>(
+    mut driver: Driver<RelaySide, S, R>,
+    mut requests: mpsc::UnboundedReceiver<Request>,
+    incoming: Incoming,
+) -> ErrorKind {
+    loop {
+        let next = std::future::poll_fn(|cx| {
+            match requests.poll_recv(cx) {
+                // Nothing can be asked of it any more: whoever does hears so by the dropped request.
+                Poll::Ready(Some(_)) => cx.waker().wake_by_ref(),
+                Poll::Ready(None) => return Poll::Ready(Err(ErrorKind::Closed)),
+                Poll::Pending => {}
+            }
+            driver.poll_note(cx)
+        });
+        match next.await {
+            Ok(RelayNote::Port { handle, port }) => incoming(handle, port),
+            // A service has ports and nothing else; what is dropped here resets its stream.
+            Ok(_) => {}
+            Err(kind) => {
+                driver.end_all(if kind == ErrorKind::Closed {
+                    ErrorKind::CircuitClosed
+                } else {
+                    kind
+                });
+                return kind;
+            }
+        }
+    }
+}
+
 #[cfg_attr(feature = "testing", allow(clippy::panic))]
 fn open(circuit: &mut ClientCircuit, what: &Open, out: &mut Vec<u8>) -> Result<u16, ErrorKind> {
     match what {
         Open::Stream { host, port } => {
-            let host = Host::parse(host).map_err(|_| ErrorKind::InvalidAddress)?;
+            // A service has ports, and no name behind its rendezvous point.
+            let host = match host.as_str() {
+                "" => Host::Service,
+                host => Host::parse(host).map_err(|_| ErrorKind::InvalidAddress)?,
+            };
             circuit.begin(Target { host, port: *port }, out)
         }
         Open::Directory => circuit.begin_dir(out),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use anonnet_cells::EndReason;
+use anonnet_cells::{EndReason, IntroduceStatus};
 use anonnet_circuit::{ClientCircuit, Event};
 use anonnet_errors::{ErrorKind, HasKind};
 
@@ -19,6 +19,12 @@ pub(super) struct ClientSide {
 /// What the owner of a client circuit waits for.
 pub(super) enum ClientNote {
     Ready,
+    /// The last hop is what it was asked to be.
+    Established,
+    IntroduceAck(IntroduceStatus),
+    Introduce2(Vec<u8>),
+    /// The service is at the other end.
+    Joined,
 }
 
 impl Side for ClientSide {
@@ -45,6 +51,10 @@ impl Side for ClientSide {
                 }
             },
             Event::Ready => notes.push_back(ClientNote::Ready),
+            Event::IntroEstablished | Event::RendezvousEstablished => notes.push_back(ClientNote::Established),
+            Event::IntroduceAck(status) => notes.push_back(ClientNote::IntroduceAck(status)),
+            Event::Introduce2 { message } => notes.push_back(ClientNote::Introduce2(message.to_vec())),
+            Event::Joined => notes.push_back(ClientNote::Joined),
             Event::HopReady(_) => {}
         };
         self.circuit

@@ -11,6 +11,7 @@ use anonnet_relay::ExitPolicy;
 use anonnet_relay::RelayRules;
 use anonnet_transport::{LinkEvent, LinkPool, LinkState, PoolConfig, QuicConfig, QuicTransport, Transport};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::{Inner, Node, NodeOptions, StoredAt};
 use crate::bandwidth::Bandwidth;
@@ -18,6 +19,7 @@ use crate::bugs;
 use crate::client::Circuits;
 use crate::events::{Event, EventQueue, OpId, OpValue};
 use crate::keyfile::{self, KeyFileError};
+use crate::limits::POW_SOLVERS_MAX;
 use crate::memory;
 use crate::ops::Operations;
 #[cfg(feature = "proxy")]
@@ -27,10 +29,11 @@ use crate::rng::os_rng;
 use crate::rpc::Pending;
 #[cfg(feature = "exit")]
 use crate::server::dns_slots;
-use crate::server::{Door, Server, SourceLimits, accept_links, handshake_gate, large_requests, serve_link};
+use crate::server::{Door, Server, Services, SourceLimits, accept_links, handshake_gate, large_requests, serve_link};
 use crate::stats::RelayStats;
 use crate::sync::lock;
 use crate::task::spawn;
+use crate::waiting::Incoming;
 
 /// Proxied requests that wait for a circuit.
 #[cfg(feature = "proxy")]
@@ -106,6 +109,7 @@ impl Node {
             quota: Quota::new(memory::quota_bytes()),
             stats: RelayStats::default(),
             gate: handshake_gate(std::thread::available_parallelism().map_or(1, usize::from)),
+            services: Services::default(),
             limits: Arc::clone(&limits),
             #[cfg(feature = "exit")]
             resolver: options.resolver,
@@ -147,6 +151,10 @@ impl Node {
             proxies: Mutex::default(),
             #[cfg(feature = "proxy")]
             attach,
+            introductions: Mutex::default(),
+            incoming: Incoming::default(),
+            forwarded: Arc::default(),
+            solvers: Semaphore::new(POW_SOLVERS_MAX),
             next_id: AtomicU32::new(1),
             closed: AtomicBool::new(false),
             runtime,
@@ -189,7 +197,8 @@ impl Inner {
         if self.attach.stats.open.get() > 0 {
             return true;
         }
-        !lock(&self.streams).is_empty() || self.server.stats.circuits.get() > 0
+        let forwarded = self.forwarded.load(Ordering::Relaxed) > 0;
+        forwarded || !lock(&self.streams).is_empty() || self.server.stats.circuits.get() > 0
     }
 
     fn end_all(&self, op: OpId) {
@@ -198,6 +207,7 @@ impl Inner {
             task.abort();
         }
         lock(&self.streams).clear();
+        self.incoming.clear();
         lock(&self.circuits).clear();
         self.operations.cancel_all_but(op);
         self.server.pool.close();

@@ -14,7 +14,7 @@ use crate::server::{read_stream_frame, write_stream_frame};
 use crate::sync::lock;
 
 /// Runs with a deadline.
-async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T, ErrorKind>>) -> Result<T, Failure> {
+pub(super) async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T, ErrorKind>>) -> Result<T, Failure> {
     Ok(tokio::time::timeout(timeout, work).await.unwrap_or(Err(ErrorKind::Timeout))?)
 }
 

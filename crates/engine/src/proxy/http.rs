@@ -277,15 +277,18 @@ fn authority(text: &str, default_port: Option<u16>) -> Result<(String, u16), Htt
 /// The status for a request that could not be carried out.
 pub fn status_of(kind: ErrorKind) -> u16 {
     match kind {
-        ErrorKind::InvalidAddress | ErrorKind::InvalidArgument => 400,
-        ErrorKind::StreamRefused => 403,
+        ErrorKind::InvalidAddress | ErrorKind::InvalidArgument | ErrorKind::ServiceAddress => 400,
+        ErrorKind::StreamRefused | ErrorKind::ClientAuth | ErrorKind::ClientAuthWrong => 403,
         ErrorKind::ExitPolicy
         | ErrorKind::NoPath
         | ErrorKind::NotBootstrapped
         | ErrorKind::NameNotResolved
         | ErrorKind::HostUnreachable
-        | ErrorKind::StreamReset => 503,
-        ErrorKind::Timeout => 504,
+        | ErrorKind::StreamReset
+        | ErrorKind::ServiceNotFound
+        | ErrorKind::IntroductionFailed
+        | ErrorKind::RendezvousFailed => 503,
+        ErrorKind::Timeout | ErrorKind::IntroductionTimeout => 504,
         ErrorKind::Internal => 500,
         ErrorKind::Unsupported => 501,
         _ => 502,

@@ -183,7 +183,7 @@ async fn open_on(wish: &Wish, circuit: u32, handle: CircuitHandle) -> Result<Ope
         let handle = if wish.resolve {
             handle.resolve(&wish.host).await?
         } else {
-            handle.connect(&wish.host, wish.port).await?
+            handle.connect(begin_host(&wish.host), wish.port).await?
         };
         let answer = handle.answer().await?;
         Ok(Opened { handle, answer, circuit })
@@ -234,4 +234,30 @@ pub(super) async fn farewell(mut socket: TcpStream, bytes: &[u8]) {
         Ok::<_, std::io::Error>(())
     })
     .await;
+}
+
+/// The host that BEGIN names. Behind a rendezvous there are ports only, and no exit is ever told the name of a service: where the circuit leads
+/// to an exit, the empty host is refused before it is sent.
+fn begin_host(host: &str) -> &str {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let label = name.strip_suffix(".alt").unwrap_or(name);
+    match label.rsplit('.').next() {
+        Some("anon") => "",
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::begin_host;
+
+    #[test]
+    fn the_name_of_a_service_is_told_to_nobody() {
+        for host in ["abc.anon", "www.abc.anon", "abc.anon.alt", "abc.anon.", "anon"] {
+            assert_eq!(begin_host(host), "", "{host}");
+        }
+        for host in ["example.org", "anon.example", "canon", "abc.onion", "192.0.2.1", "abc.alt"] {
+            assert_eq!(begin_host(host), host);
+        }
+    }
 }

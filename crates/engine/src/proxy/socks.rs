@@ -15,7 +15,7 @@ const TEXT4_MAX_BYTES: usize = 255;
 /// What a user name of the extended form begins with (Tor proposal 351).
 const EXTENDED_MAGIC: &[u8] = b"<torS0X>";
 
-/// SOCKS reply codes (RFC 1928 section 6).
+/// SOCKS reply codes (RFC 1928 section 6), and those that Tor's clients know for hidden services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Reply {
@@ -28,6 +28,14 @@ pub enum Reply {
     TimedOut = 0x06,
     Command = 0x07,
     AddressType = 0x08,
+    ServiceNotFound = 0xf0,
+    ServiceInvalid = 0xf1,
+    IntroductionFailed = 0xf2,
+    RendezvousFailed = 0xf3,
+    ClientAuthMissing = 0xf4,
+    ClientAuthWrong = 0xf5,
+    ServiceAddress = 0xf6,
+    IntroductionTimedOut = 0xf7,
 }
 
 impl Reply {
@@ -41,6 +49,15 @@ impl Reply {
             ErrorKind::Timeout => Self::TimedOut,
             ErrorKind::Unsupported => Self::Command,
             ErrorKind::InvalidAddress => Self::AddressType,
+            ErrorKind::ServiceNotFound => Self::ServiceNotFound,
+            // The only record that is fetched for a proxy client is a service's descriptor.
+            ErrorKind::RecordInvalid => Self::ServiceInvalid,
+            ErrorKind::IntroductionFailed => Self::IntroductionFailed,
+            ErrorKind::RendezvousFailed => Self::RendezvousFailed,
+            ErrorKind::ClientAuth => Self::ClientAuthMissing,
+            ErrorKind::ClientAuthWrong => Self::ClientAuthWrong,
+            ErrorKind::ServiceAddress => Self::ServiceAddress,
+            ErrorKind::IntroductionTimeout => Self::IntroductionTimedOut,
             _ => Self::General,
         }
     }

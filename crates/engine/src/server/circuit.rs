@@ -13,11 +13,12 @@ use tokio::time::Instant;
 use super::Server;
 #[cfg(feature = "exit")]
 use super::exit;
+use super::services;
 use super::side::{RelayNote, RelaySide};
 use crate::clock::unix_seconds;
 use crate::driver::Driver;
 use crate::limits::{CREATE_TIMEOUT, EXTEND_TIMEOUT};
-use crate::pump::{Sides, pump};
+use crate::pump::{Pump, Sides, pump};
 use crate::quota::{Account, Hold};
 use crate::rng::os_rng;
 use crate::scratch::CellReader;
@@ -72,6 +73,8 @@ async fn run<T: Transport>(
         match note {
             #[cfg(not(feature = "exit"))]
             RelayNote::Outside { handle } => handle.reset(anonnet_cells::EndReason::Policy),
+            // What a client says to a service, and nobody to an exit.
+            RelayNote::Port { handle, .. } => handle.reset(anonnet_cells::EndReason::Policy),
             #[cfg(feature = "exit")]
             RelayNote::Begin { handle, host, port } => drop(spawn(exit::serve(Arc::clone(server), handle, host, port))),
             #[cfg(feature = "exit")]
@@ -84,6 +87,8 @@ async fn run<T: Transport>(
                 )));
             }
             RelayNote::Extend(request) => break request,
+            // A box, since few circuits come here and all of them would be larger by it.
+            note => return Box::pin(services::serve(server, account, driver, note)).await,
         }
     };
     let (RelaySide { circuit }, mut send, from_client, mut out) = driver.into_parts();
@@ -99,11 +104,12 @@ async fn run<T: Transport>(
         from_next,
         to_next,
     };
-    Ok(pump(sides, forward, backward, &server.bandwidth, account, &server.stats).await)
+    let (away, back) = (Pump::Forward(forward), Pump::Backward(backward));
+    Ok(pump(sides, away, back, &server.bandwidth, account, &server.stats).await)
 }
 
 /// Sends a client the next hop's answer; meanwhile nothing is read from either side.
-async fn tell(send: &mut impl StreamSend, answer: &[u8], account: &Arc<Account>) -> Result<(), ErrorKind> {
+pub(super) async fn tell(send: &mut impl StreamSend, answer: &[u8], account: &Arc<Account>) -> Result<(), ErrorKind> {
     let mut writing = pin!(send.write_all(answer));
     let mut hold = None;
     let written = std::future::poll_fn(|cx| {

@@ -5,6 +5,7 @@ mod circuit;
 mod exit;
 mod gate;
 mod link;
+mod services;
 mod side;
 
 use std::collections::HashSet;
@@ -31,12 +32,14 @@ use crate::rpc::Pending;
 use crate::stats::RelayStats;
 use crate::sync::lock;
 
-#[cfg(all(test, feature = "exit"))]
+#[cfg(feature = "exit")]
 pub(crate) use exit::dial;
 #[cfg(feature = "exit")]
 pub use exit::{Resolve, SystemResolver};
 pub(crate) use gate::HandshakeGate;
 pub(crate) use link::{accept_links, read_stream_frame, serve_link, write_stream_frame};
+pub(crate) use services::Services;
+pub(crate) use side::{RelayNote, RelaySide};
 
 /// Who may do how much: new connections or handshakes a second for each address prefix.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +76,7 @@ pub(crate) struct Server<T: Transport> {
     pub(crate) quota: Arc<Quota>,
     pub(crate) stats: RelayStats,
     pub(crate) gate: HandshakeGate,
+    pub(crate) services: Services<T>,
     pub(crate) limits: Arc<SourceLimits>,
     #[cfg(feature = "exit")]
     pub(crate) resolver: Arc<dyn Resolve>,

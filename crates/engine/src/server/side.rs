@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use anonnet_cells::EndReason;
-#[cfg(feature = "exit")]
-use anonnet_cells::Host;
+use anonnet_cells::{Cookie, EndReason, Host};
 use anonnet_circuit::{ExtendRequest, HopEvent};
 use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_relay::{RelayCircuit, RelayEvent};
@@ -14,12 +12,12 @@ use crate::clock::monotonic_ns;
 use crate::driver::{Router, Side};
 use crate::pipe::{Answer, StreamHandle};
 
-pub(super) struct RelaySide {
-    pub(super) circuit: RelayCircuit,
+pub(crate) struct RelaySide {
+    pub(crate) circuit: RelayCircuit,
 }
 
 /// What the client of a circuit asks of its last hop.
-pub(super) enum RelayNote {
+pub(crate) enum RelayNote {
     #[cfg(feature = "exit")]
     Begin {
         handle: StreamHandle,
@@ -39,23 +37,51 @@ pub(super) enum RelayNote {
     Outside {
         handle: StreamHandle,
     },
+    /// A stream to a port of a service.
+    Port {
+        handle: StreamHandle,
+        port: u16,
+    },
     Extend(ExtendRequest),
+    EstablishIntro {
+        auth_key: [u8; 32],
+    },
+    Introduce {
+        auth_key: [u8; 32],
+        message: Vec<u8>,
+    },
+    EstablishRendezvous {
+        cookie: Cookie,
+    },
+    Rendezvous {
+        cookie: Cookie,
+        reply: Vec<u8>,
+    },
 }
 
 #[cfg(feature = "exit")]
-pub(super) enum OwnedHost {
+pub(crate) enum OwnedHost {
     Address(std::net::IpAddr),
     Name(String),
 }
 
+/// What a stream to there asks for.
 #[cfg(feature = "exit")]
-impl From<Host<'_>> for OwnedHost {
-    fn from(host: Host<'_>) -> Self {
-        match host {
-            Host::V4(address) => Self::Address(address.into()),
-            Host::V6(address) => Self::Address(address.into()),
-            Host::Name(name) => Self::Name(name.to_owned()),
-        }
+fn begin(handle: StreamHandle, host: Host<'_>, port: u16) -> RelayNote {
+    let host = match host {
+        Host::V4(address) => OwnedHost::Address(address.into()),
+        Host::V6(address) => OwnedHost::Address(address.into()),
+        Host::Name(name) => OwnedHost::Name(name.to_owned()),
+        Host::Service => return RelayNote::Port { handle, port },
+    };
+    RelayNote::Begin { handle, host, port }
+}
+
+#[cfg(not(feature = "exit"))]
+fn begin(handle: StreamHandle, host: Host<'_>, port: u16) -> RelayNote {
+    match host {
+        Host::Service => RelayNote::Port { handle, port },
+        _ => RelayNote::Outside { handle },
     }
 }
 
@@ -75,18 +101,11 @@ impl Side for RelaySide {
             RelayEvent::Hop(HopEvent::Credit { stream }) => router.credit(stream),
             RelayEvent::Hop(HopEvent::Finished { stream }) => router.finished(stream),
             RelayEvent::Hop(HopEvent::Ended { stream, reason }) => router.ended(stream, reason.kind()),
+            RelayEvent::Hop(HopEvent::Begin { stream, target }) => notes.push_back(begin(router.open(stream), target.host, target.port)),
             #[cfg(not(feature = "exit"))]
-            RelayEvent::Hop(HopEvent::Begin { stream, .. } | HopEvent::Resolve { stream, .. }) => {
+            RelayEvent::Hop(HopEvent::Resolve { stream, .. }) => {
                 notes.push_back(RelayNote::Outside {
                     handle: router.open(stream),
-                });
-            }
-            #[cfg(feature = "exit")]
-            RelayEvent::Hop(HopEvent::Begin { stream, target }) => {
-                notes.push_back(RelayNote::Begin {
-                    handle: router.open(stream),
-                    host: target.host.into(),
-                    port: target.port,
                 });
             }
             RelayEvent::Hop(HopEvent::BeginDir { stream }) => notes.push_back(RelayNote::Directory {
@@ -100,6 +119,10 @@ impl Side for RelaySide {
                 });
             }
             RelayEvent::Hop(HopEvent::Extend(request)) => notes.push_back(RelayNote::Extend(request)),
+            RelayEvent::Hop(HopEvent::EstablishIntro { auth_key }) => notes.push_back(RelayNote::EstablishIntro { auth_key }),
+            RelayEvent::Hop(HopEvent::Introduce { auth_key, message }) => notes.push_back(RelayNote::Introduce { auth_key, message }),
+            RelayEvent::Hop(HopEvent::EstablishRendezvous { cookie }) => notes.push_back(RelayNote::EstablishRendezvous { cookie }),
+            RelayEvent::Hop(HopEvent::Rendezvous { cookie, reply }) => notes.push_back(RelayNote::Rendezvous { cookie, reply }),
             RelayEvent::Create(_) => again = true,
         };
         self.circuit.receive(run, &mut sink).map_err(|error| error.kind())?;

@@ -1,5 +1,6 @@
 //! Whole circuits through the engine's own code, over a network in memory. What needs no TCP runs on a clock that stands still.
 
+mod bare;
 mod circuits;
 mod exit;
 mod exit_rules;
@@ -12,6 +13,8 @@ mod proxy_world;
 mod quota;
 mod requests;
 mod resets;
+mod services;
+mod services_hostile;
 mod standing;
 
 use std::collections::HashMap;
@@ -40,7 +43,7 @@ use crate::pipe::StreamHandle;
 use crate::quota::Quota;
 use crate::rpc::Pending;
 use crate::server::{
-    RateLimit, Resolve, Roles, Server, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, read_stream_frame,
+    RateLimit, Resolve, Roles, Server, Services, SourceLimits, accept_links, dns_slots, handshake_gate, large_requests, read_stream_frame,
     serve_link, write_stream_frame,
 };
 use crate::stats::{RelaySnapshot, RelayStats};
@@ -194,6 +197,7 @@ impl Net {
             quota: Quota::new(options.quota),
             stats: RelayStats::default(),
             gate: handshake_gate(2),
+            services: Services::default(),
             limits: SourceLimits::new(NO_LIMIT, options.handshakes),
             resolver: options.resolver,
             names: dns_slots(),

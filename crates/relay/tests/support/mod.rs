@@ -318,8 +318,9 @@ impl Seen {
             Event::Data { stream, data } => self.data.entry(stream).or_default().extend_from_slice(data),
             Event::Finished { stream } => self.finished.push(stream),
             Event::Ended { stream, reason } => self.ended.push((stream, reason)),
-            Event::Credit { .. } => {}
             Event::Resolved { stream, answer } => self.resolved.push((stream, answer.reason, answer.addresses().count())),
+            // Those of services have tests of their own.
+            _ => {}
         }
     }
 
@@ -331,7 +332,7 @@ impl Seen {
             HopEvent::Data { stream, data } => self.data.entry(stream).or_default().extend_from_slice(data),
             HopEvent::Finished { stream } => self.finished.push(stream),
             HopEvent::Ended { stream, reason } => self.ended.push((stream, reason)),
-            HopEvent::Credit { .. } => {}
+            _ => {}
         }
     }
 }

@@ -1,0 +1,12 @@
+/** `.anon` services: addresses, periods, descriptors, lookups, upkeep, load. Policy without sockets or clock. */
+export { isServiceHost, parseServiceHost, serviceName } from './address.js'
+export { type DescriptorPlace, isAuthError, openDescriptor, sealDescriptor } from './descriptor.js'
+export { COOKIE_BYTES, readIntroduction, SEED_HEAD_BYTES, writeIntroduction } from './introduction.js'
+export * as serviceLimits from './limits.js'
+export { LOAD_LIMITS, Load, type LoadLimits, type LoadOptions, type Verdict } from './load.js'
+export { type LookupAction, type LookupEvent, type LookupState, lookupStep, newLookup } from './lookup.js'
+export { publishedPeriods, serviceTimeMs } from './periods.js'
+export { newReach, type ReachAction, type ReachEvent, type ReachState, reachStep } from './reach.js'
+export { revisionAt, revisionKey } from './revision.js'
+export type * from './types.js'
+export { isPublished, newUpkeep, type UpkeepAction, type UpkeepEvent, type UpkeepState, upkeepStep } from './upkeep.js'
