@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { temporaryFolder } from '../helpers/folder.js'
-import { join2, Namespace, noNamespaces, onlyReachable, WIRE } from '../helpers/namespaces.js'
+import { connectBoth, Namespace, noNamespaces, onlyReachable, WIRE } from '../helpers/namespaces.js'
 import { cli, eventually, has, root, type Spawned } from '../helpers/processes.js'
 
 const BOOTSTRAPS = ['10.11.0.1', '10.12.0.1', '10.13.0.1']
@@ -25,6 +25,8 @@ const missing = ((): string | undefined => {
   if (!has('python3')) return 'no python3'
   return noNamespaces()
 })()
+
+if (missing !== undefined) process.stderr.write(`the browser's test is skipped: ${missing}\n`)
 
 interface Relay {
   readonly nodeId: string
@@ -96,6 +98,8 @@ describe.skipIf(missing !== undefined)(`a browser${missing === undefined ? '' : 
   async function captured(what: () => Promise<void>): Promise<Captured> {
     const capture = client.start('python3', [join(root, 'test/helpers/capture.py'), WIRE])
     await eventually('the capture is ready', 10_000, () => capture.stdout().includes('ready\n') || undefined)
+    // So that the question for the guard's hardware address is in it too.
+    client.ip('neigh', 'flush', 'dev', WIRE)
     await what()
     await ended(capture, 'SIGTERM')
     return JSON.parse(capture.stdout().trim().split('\n')[1] ?? '') as Captured
@@ -127,7 +131,7 @@ describe.skipIf(missing !== undefined)(`a browser${missing === undefined ? '' : 
     world = new Namespace('world')
     client = new Namespace('client')
     for (const address of [...BOOTSTRAPS, ...RELAYS]) world.ip('addr', 'add', `${address}/32`, 'dev', 'lo')
-    join2(world, client, CLIENT)
+    connectBoth(world, client, CLIENT)
     client.resolver(folder, TRAP)
     const options = { bootstraps: BOOTSTRAPS, relays: RELAYS, exits: EXITS, listIntervalMs: LIST_INTERVAL_MS, trap: TRAP }
     const all = world.start(process.execPath, [join(root, 'test/helpers/browser-world.mjs'), JSON.stringify(options)])
@@ -208,6 +212,7 @@ except ConnectionRefusedError: print("answer")'`
       ).toEqual(['/', '/a.png', '/b.png', '/script.js'].map(() => host))
       expect(browsed?.sockets).toEqual([`ws://${host}/socket`])
       expect(lost).toBe(0)
+      expect(Object.keys(frames).some((kind) => kind.startsWith('arp '))).toBe(true)
       const [ip = '', port = ''] = guard.address.split(':')
       const right = (kind: string): boolean =>
         [`arp ${ip} > ${CLIENT}`, `arp ${CLIENT} > ${ip}`].includes(kind) ||

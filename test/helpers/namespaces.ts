@@ -85,7 +85,7 @@ export class Namespace {
 }
 
 /** Joins them: the second, which has the address, sends everything over the wire; the first knows the way back. */
-export function join2(world: Namespace, client: Namespace, address: string): void {
+export function connectBoth(world: Namespace, client: Namespace, address: string): void {
   world.ip('link', 'add', 'name', WIRE, 'type', 'veth', 'peer', 'name', WIRE, 'netns', client.name)
   for (const end of [world, client]) {
     // One packet a frame, as on a cable: a capture counts frames.
