@@ -37,7 +37,13 @@ export function toolchain() {
  * What every size build has besides the flags of .cargo/config.toml: with panics that abort nothing is unwound. All that a node does, with the
  * smaller of the two ML-KEM.
  */
-const flags = (...more) => ['--no-default-features', '--features', 'exit,metrics,proxy', '--config', `target."cfg(all())".rustflags=${JSON.stringify(['-Cforce-unwind-tables=no', ...more])}`]
+const flags = (...more) => [
+  '--no-default-features',
+  '--features',
+  'exit,metrics,proxy',
+  '--config',
+  `target."cfg(all())".rustflags=${JSON.stringify(['-Cforce-unwind-tables=no', ...more])}`
+]
 
 /**
  * Addresses in the addon as offsets in a bitmap: 20 KB less, for C libraries since glibc 2.36. The linker must know it too, and marks what it

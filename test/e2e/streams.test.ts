@@ -208,9 +208,10 @@ describe('a stream', () => {
       socket.write('x')
       setTimeout(() => socket.destroy(), round / 10)
     }
+    // Those that were connected have reached the target, however late it takes them from its queue; what else reached it comes with them.
+    await expect.poll(() => ends.length, { timeout: 20_000 }).toBeGreaterThanOrEqual(rounds)
     await new Promise((resolve) => setTimeout(resolve, 500))
     const seen = await Promise.all(ends)
-    expect(seen.length).toBeGreaterThanOrEqual(rounds)
     expect(seen.filter((reset) => !reset)).toEqual([])
     await server.close()
   }, 60_000)

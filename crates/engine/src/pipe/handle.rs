@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+#[cfg(any(feature = "exit", feature = "proxy"))]
+use std::task::Waker;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anonnet_cells::EndReason;
