@@ -5,12 +5,16 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
+const BUILD_DEADLINE_MS = 60_000
+
 export class TorControl {
   #socket
   #answers = []
   #lines = []
   #data = false
   #circuits = new Map()
+  /** What was told of circuits that nobody waits for yet: the answer that names one and its end can come in one packet. */
+  #early = new Map()
 
   /** Connects to the node whose data are in `folder`. */
   static async open(folder) {
@@ -44,11 +48,33 @@ export class TorControl {
 
   #event(line) {
     const [, , id, state] = line.split(' ')
+    if (state !== 'BUILT' && state !== 'FAILED' && state !== 'CLOSED') return
     const waiting = this.#circuits.get(id)
-    if (!waiting || (state !== 'BUILT' && state !== 'FAILED' && state !== 'CLOSED')) return
+    if (!waiting) {
+      if (!this.#early.has(id)) this.#early.set(id, line)
+      return
+    }
     this.#circuits.delete(id)
     if (state === 'BUILT') waiting.resolve(id)
     else waiting.reject(new Error(`circuit: ${line}`))
+  }
+
+  /** Resolves when the circuit is built; rejects when it failed, or is not there after a minute. */
+  #built(id) {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#circuits.delete(id)
+        reject(new Error(`circuit ${id} is not built after ${BUILD_DEADLINE_MS} ms`))
+      }, BUILD_DEADLINE_MS)
+      const settle = (then) => (value) => {
+        clearTimeout(timer)
+        then(value)
+      }
+      this.#circuits.set(id, { resolve: settle(resolve), reject: settle(reject) })
+      const early = this.#early.get(id)
+      this.#early.delete(id)
+      if (early) this.#event(early)
+    })
   }
 
   /** Resolves to the lines of the answer. */
@@ -74,6 +100,7 @@ export class TorControl {
 
   /** Builds `count` circuits along `paths` (fingerprints) in turn, `atOnce` at a time; resolves to how long it took, and their numbers. */
   async build({ paths, count, atOnce, keep }) {
+    this.#early.clear()
     await this.ask('SETEVENTS CIRC')
     const circuits = []
     const latencies = []
@@ -84,7 +111,7 @@ export class TorControl {
         const from = performance.now()
         const [answer] = await this.ask(`EXTENDCIRCUIT 0 ${path.join()}`)
         const id = answer.split(' ')[2]
-        await new Promise((resolve, reject) => this.#circuits.set(id, { resolve, reject }))
+        await this.#built(id)
         latencies.push(performance.now() - from)
         if (keep) circuits.push(id)
         else this.ask(`CLOSECIRCUIT ${id}`).catch(() => undefined)
