@@ -4,6 +4,7 @@ use std::process::Command;
 
 fn main() {
     napi_build::setup();
+    name_on_macos();
     println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
     if links_with_lld() {
         // Functions that came out the same are there once: 38 KB. Nothing here compares functions by address.
@@ -29,4 +30,12 @@ fn links_with_lld() -> bool {
         .join(target)
         .join("bin/gcc-ld/ld.lld")
         .exists()
+}
+
+/// On macOS a library without a name of its own is called by the path that it was linked at, on the machine that built it.
+#[allow(clippy::print_stdout)] // cargo reads it
+fn name_on_macos() {
+    if env::var("CARGO_CFG_TARGET_VENDOR").is_ok_and(|vendor| vendor == "apple") {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/anonnet.node");
+    }
 }

@@ -1,10 +1,11 @@
-// Loads a foreign Linux addon under qemu: the binding's tests, and a page through three relays.
+// Loads an addon for another Linux, under qemu or with musl: the binding's tests, and a page through three relays.
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { output, root, run, step } from '../lib.mjs'
 import { fetchNode } from './archive.mjs'
+import { muslNode } from './musl.mjs'
 import { program, tail } from './program.mjs'
-import { addonName, nodes, ship } from './targets.mjs'
+import { addonName, nodes, ship, targetOf } from './targets.mjs'
 
 const TESTS_LIMIT_MS = 900_000
 const FETCH_LIMIT_MS = 300_000
@@ -21,12 +22,13 @@ async function emulator() {
   return find()
 }
 
-/** Node under qemu as one program, which child processes of the tests can be started with as well. */
-function wrapper(folder, qemu, node, sysroot) {
+/** The foreign Node as one program, which child processes of the tests can be started with as well. */
+function wrapper(folder, words) {
   const file = join(folder, 'node')
-  writeFileSync(file, `#!/bin/sh\nexec ${qemu} -L '${sysroot}' '${node}' --import '${join(folder, 'exec-path.mjs')}' "$@"\n`)
+  const quoted = words.map((word) => `'${word}'`).join(' ')
+  writeFileSync(file, `#!/bin/sh\nexec ${quoted} --import '${join(folder, 'exec-path.mjs')}' "$@"\n`)
   chmodSync(file, 0o755)
-  // Children are started by this path, and the kernel knows nothing of qemu.
+  // Children are started by this path, and the kernel knows nothing of qemu or of musl's loader.
   writeFileSync(join(folder, 'exec-path.mjs'), `process.execPath = ${JSON.stringify(file)}\n`)
   return file
 }
@@ -42,22 +44,43 @@ async function foreignLibraries() {
   return there() ? sysroot : undefined
 }
 
+/** The words that start a Node of the platform here, or why there are none. */
+async function starter({ platform, cpu, libc }) {
+  const qemu = cpu === process.arch ? [] : [await emulator()]
+  if (qemu.includes(undefined)) return { why: 'there is no qemu-user: `apt install qemu-user-static`' }
+  if (libc === 'musl') {
+    const node = await muslNode(cpu)
+    return node === undefined
+      ? { why: `Node for musl, ${cpu}, or musl itself could not be fetched`, elsewhere: true }
+      : { words: [...qemu, ...node] }
+  }
+  const [node, sysroot] = [await fetchNode(platform, nodes.oldest), await foreignLibraries()]
+  if (node === undefined || sysroot === undefined) return { why: `Node for ${cpu}, or the C libraries that it needs, could not be fetched` }
+  return { words: [...qemu, '-L', sysroot, node] }
+}
+
 /** A copy of what the tests read, with the foreign addon as its local build and the test runner's foreign parts. */
-async function place(folder, addon, platform) {
+async function place(folder, addon, { platform, cpu, libc }) {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   for (const name of ['ts', 'test', 'dist']) cpSync(join(root, name), join(folder, name), { recursive: true })
   for (const name of ['package.json', 'package-lock.json', '.npmrc', 'tsconfig.json', 'vitest.config.ts', 'index.js', 'index.d.ts'])
     copyFileSync(join(root, name), join(folder, name))
   copyFileSync(addon, join(folder, addonName(platform)))
-  step('installing the test runner for arm64')
+  step(`installing the test runner for ${platform}`)
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
   return (
-    (await run(npm, ['ci', '--cpu=arm64', '--os=linux', '--libc=glibc', '--ignore-scripts', '--prefer-offline', '--loglevel=error'], {
+    (await run(npm, ['ci', `--cpu=${cpu}`, '--os=linux', `--libc=${libc}`, '--ignore-scripts', '--prefer-offline', '--loglevel=error'], {
       cwd: folder,
       quiet: true
     })) === 0
   )
+}
+
+/** The addon of the test runner's bundler, by name: it would look for the C library of /usr/bin/ldd, which is not the one that runs it. */
+function runnersAddon(folder, { platform, libc }) {
+  const name = join(folder, 'node_modules', '@rolldown', `binding-${platform}`, `rolldown-binding.${platform}.node`)
+  return libc === 'musl' && existsSync(name) ? { NAPI_RS_NATIVE_LIBRARY_PATH: name } : {}
 }
 
 /** A whole network and a client in one process, and a page through three hops of it. */
@@ -77,22 +100,27 @@ await net.close()
 page.close()
 `
 
-/** Runs both; `{ ok, why?, tests?, fetched? }`. */
+/** What can be tried here: foreign arm64 with glibc, and musl on either. */
+export const canTry = ({ os, cpu, libc }, host = process.arch) =>
+  process.platform === 'linux' && os === 'linux' && (cpu === host ? libc === 'musl' : cpu === 'arm64')
+
+/** Runs both; `{ ok, why?, elsewhere?, tests?, fetched?, how? }`. `elsewhere`: its parts are only to be had on Debian, which CI need not be. */
 export async function tryEmulated(platform, addon) {
-  const qemu = await emulator()
-  if (qemu === undefined) return { ok: false, why: 'there is no qemu-user: `apt install qemu-user-static`' }
-  const [node, sysroot] = [await fetchNode(platform, nodes.oldest), await foreignLibraries()]
-  if (node === undefined || sysroot === undefined)
-    return { ok: false, why: 'Node for arm64, or the C libraries that it needs, could not be fetched' }
-  const folder = join(ship, 'emulated')
-  if (!(await place(folder, addon, platform))) return { ok: false, why: 'the test runner for arm64 could not be installed' }
-  const emulated = wrapper(folder, qemu, node, sysroot)
-  const start = (args, limitMs) => program(emulated, args, { cwd: folder, env: { ...process.env, ANONNET_ADDON: '' }, limitMs })
-  step('a page through three relays, under qemu')
+  const target = targetOf(platform)
+  const { words, ...missing } = await starter(target)
+  if (words === undefined) return { ok: false, ...missing }
+  const folder = join(ship, 'emulated', platform)
+  if (!(await place(folder, addon, target))) return { ok: false, why: `the test runner for ${platform} could not be installed` }
+  const emulated = wrapper(folder, words)
+  const env = { ...process.env, ANONNET_ADDON: '', ...runnersAddon(folder, target) }
+  const start = (args, limitMs) => program(emulated, args, { cwd: folder, env, limitMs })
+  const how = `${target.cpu === process.arch ? 'with musl' : 'under qemu'}, Node ${output(emulated, ['-v'])?.trim().slice(1)}`
+  step(`a page through three relays, ${how}`)
   writeFileSync(join(folder, 'fetch.mjs'), fetchScript)
   const fetched = await start(['fetch.mjs'], FETCH_LIMIT_MS)
-  if (!fetched.lines.some((line) => line === 'fetched true arm64 3')) return { ok: false, why: `no page came: ${tail(fetched.lines)}` }
-  step("the binding's tests, under qemu")
+  if (!fetched.lines.some((line) => line === `fetched true ${target.cpu} 3`))
+    return { ok: false, why: `no page came: ${tail(fetched.lines)}` }
+  step(`the binding's tests, ${how}`)
   // Not panic.test.ts: it compiles an addon of its own, with panics planted, for the machine that it runs on.
   const args = [
     'run',
@@ -107,5 +135,5 @@ export async function tryEmulated(platform, addon) {
   const counts = `${report?.numPassedTests ?? 0} passed, ${report?.numFailedTests ?? 0} failed`
   if (tests.code !== 0 || !report?.success || report.numPassedTests === 0)
     return { ok: false, why: `the binding's tests: ${counts}; ${tail(tests.lines)}` }
-  return { ok: true, tests: counts, fetched: '300 kB through 3 relays' }
+  return { ok: true, how, tests: counts, fetched: '300 kB through 3 relays' }
 }

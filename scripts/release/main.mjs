@@ -1,5 +1,5 @@
 // `npm run release`: everything of a release that can be made on this machine, then what was proven and what was not. The verbs are its steps,
-// and docs/releasing.md tells them: addon [platform...], link [platform...], adopt, pack, check, prove, archive, repeat [platform], licences, sums, folders.
+// and docs/releasing.md tells them: addon [platform...], link [platform...], adopt, pack, check, prove, load, archive, repeat [platform], licences, sums, folders.
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fail, root, step } from '../lib.mjs'
@@ -7,7 +7,7 @@ import { buildDist, checkTools, installPackages } from '../setup.mjs'
 import { addonFile, adopt, buildAddon, madeWith } from './addon.mjs'
 import { archivesThere, makeSingle, packArchive, writeSums } from './archive.mjs'
 import { checkInstalled, checkTarballs, hostPlatform } from './check.mjs'
-import { tryEmulated } from './emulated.mjs'
+import { canTry, tryEmulated } from './emulated.mjs'
 import { footprint } from './footprint.mjs'
 import { checkLicences } from './licences.mjs'
 import { archiveRepeats, repeat } from './repeat.mjs'
@@ -91,11 +91,22 @@ async function proveStep() {
     complain(found)
     for (const line of done) learn(host, line)
   }
-  const arm = 'linux-arm64-gnu'
-  if (built().includes(arm) && process.platform === 'linux' && host !== arm) {
-    const { ok, why, tests, fetched } = await tryEmulated(arm, addonFile(arm))
-    if (ok) learn(arm, `under qemu: the binding's tests (${tests}), ${fetched}`)
-    else complain([`${arm}: ${why}`])
+  for (const platform of built().filter((name) => name !== host && canTry(targetOf(name)))) await loadOne(platform, false)
+}
+
+async function loadOne(platform, wanted) {
+  const { ok, why, elsewhere, how, tests, fetched } = await tryEmulated(platform, addonFile(platform))
+  if (ok) learn(platform, `${how}: the binding's tests (${tests}), ${fetched}`)
+  else if (elsewhere && !wanted) learn(platform, `linked, never loaded: ${why}`)
+  else complain([`${platform}: ${why}`])
+}
+
+/** Addons for another Linux, loaded: under qemu, or with musl. */
+async function loadStep(platforms) {
+  for (const platform of platforms) {
+    if (!canTry(targetNamed(platform))) complain([`${platform}: it cannot be loaded on this machine`])
+    else if (!built().includes(platform)) complain([`${platform}: there is no addon of these sources`])
+    else await loadOne(platform, true)
   }
 }
 
@@ -185,6 +196,7 @@ const verbs = {
   pack: packStep,
   check: checkStep,
   prove: () => proveStep().then(table),
+  load: (platforms) => loadStep(platforms).then(table),
   archive: archiveStep,
   repeat: ([platform]) => repeatStep(platform),
   licences: licencesStep,

@@ -31,6 +31,8 @@ export const addonName = (platform) => `anonnet.${platform}.node`
 
 /** The Nodes that a release is tried with and that single executables are made of; npm's packages `node-linux-*` bring them. */
 export const nodes = { oldest: '20.20.2', next: '22.23.3' }
+/** For loading what was built for musl: the Node that PyPI has for it, and a release of Debian whose musl is new enough for that Node. */
+export const muslParts = { node: '22.20.0', debian: 'trixie' }
 /** From PyPI: zig is the linker and C compiler for every target. */
 export const pythonTools = { ziglang: '0.17.1', 'cargo-zigbuild': '0.24.1' }
 

@@ -1,5 +1,5 @@
 // Finds what compiles for a target: zig with cargo-zigbuild, and a Rust that has the target's standard library or its source.
-import { existsSync, mkdirSync, realpathSync } from 'node:fs'
+import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { output, root, run, step } from '../lib.mjs'
@@ -39,6 +39,24 @@ export function rustFor(triple) {
     if (existsSync(join(found.source, 'library', 'Cargo.lock'))) return { ...found, buildStd: true }
   }
   return undefined
+}
+
+/**
+ * What rustc strips a Mach-O file with, put beside cargo-zigbuild where the Rust that compiles has none (Debian's): the one of another Rust on
+ * the path, or LLVM's, which it is. It renews the signature that macOS on arm64 asks for.
+ */
+export function provideObjcopy(bin) {
+  const file = join(bin, 'rust-objcopy')
+  if (existsSync(file) || output('rust-objcopy', ['--version']) !== undefined) return
+  const sysroot = output('rustc', ['--print', 'sysroot'])?.trim() ?? ''
+  const host = /^host: (\S+)/m.exec(output('rustc', ['-vV']) ?? '')?.[1] ?? ''
+  const own = join(sysroot, 'lib', 'rustlib', host, 'bin', 'rust-objcopy')
+  const found = [own, ...(process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'llvm-objcopy'))].find((one) =>
+    existsSync(one)
+  )
+  // rustup's finds its LLVM through rustc alone.
+  if (found !== undefined)
+    writeFileSync(file, `#!/bin/sh\nexec env LD_LIBRARY_PATH='${join(sysroot, 'lib')}' '${found}' "$@"\n`, { mode: 0o755 })
 }
 
 /** Folders of this machine that a compiler would write into an addon, and what stands there instead. */
