@@ -41,6 +41,8 @@ export function admit(draft: Draft, event: RequestEvent): void {
     tried: [],
     avoid: [],
     lastCode: undefined,
+    exitless: false,
+    outran: false,
     attached: undefined
   }
   if (event.on !== undefined) return watch(draft, request, event.on)

@@ -3,7 +3,7 @@ import { type ErrorCode, isErrorCode } from '../errors/index.js'
 import type { PathRequest } from '../routing/types.js'
 import { fits, isAvoided, offer, refuse } from './assign.js'
 import type { Draft } from './draft.js'
-import { avoidRelay, forgive } from './health.js'
+import { avoidRelay, forgive, outrun } from './health.js'
 import { backoffMs, buildTimeoutMs, hedgeDelayMs, withSample } from './timing.js'
 import type { CircuitPath, PoolBuild, PoolCircuit, PoolEvent, PoolRequest } from './types.js'
 
@@ -36,7 +36,7 @@ function covers(draft: Draft, build: PoolBuild, request: PoolRequest): boolean {
 
 /** Whether a request needs a circuit: it waits, or the one that it is on is suspect and no other is at hand. */
 function needs(draft: Draft, request: PoolRequest): boolean {
-  if (request.attached === undefined) return true
+  if (request.attached === undefined) return !request.exitless
   const suspect = draft.circuits.get(request.attached.circuit)
   if (suspect?.probe === undefined) return false
   const { sinceMs } = suspect.probe
@@ -206,6 +206,7 @@ export function built(draft: Draft, id: number, circuit: number): void {
     heardMs: draft.nowMs,
     probe: undefined
   })
+  outrun(draft, circuit, build.startedMs)
   // Its own group first, so that one who asks for many keys does not starve another; then whoever waits.
   offer(draft, circuit, build.group)
   offer(draft, circuit)
@@ -240,13 +241,19 @@ export function buildFailed(draft: Draft, event: FailureEvent): void {
   draft.poolRetryMs = draft.nowMs + backoffMs(draft.limits, draft.failures, draft.limits.poolBackoffMaxMs, draft.env.rng)
 }
 
-/** No exit at all takes what was asked for: waiting does not change that before the next list. */
+/**
+ * No exit takes what was asked for. Where there are exits, that is their word; a list without any is one of a network that is just coming up,
+ * or was hard to reach from where lists are made, and who has the time waits for the next one.
+ */
 function noExit(draft: Draft, build: PoolBuild, code: ErrorCode): void {
   const { target, ports = [] } = build.request
   if (build.group !== undefined) {
     for (const request of [...draft.requests.values()]) {
       const same = request.group === build.group && request.target?.host === target?.host && request.target?.port === target?.port
-      if (same && request.attached === undefined) refuse(draft, request.id, request.lastCode ?? code)
+      if (!same || request.attached !== undefined) continue
+      const lastCode = request.lastCode ?? code
+      if (draft.exitsMs > request.deadlineMs) refuse(draft, request.id, lastCode)
+      else draft.requests.set(request.id, { ...request, lastCode, exitless: true })
     }
     return
   }

@@ -67,6 +67,7 @@ export class Draft {
   readonly ports: LazyMap<number, number>
   readonly actions: PoolAction[] = []
   usable: boolean
+  exitsMs: number
   closed: boolean
   basePorts: readonly number[]
   claims: readonly number[]
@@ -94,6 +95,7 @@ export class Draft {
     this.avoided = new LazyMap(state.avoided)
     this.ports = new LazyMap(state.ports)
     this.usable = state.usable
+    this.exitsMs = state.exitsMs
     this.closed = state.closed
     this.basePorts = state.basePorts
     this.claims = state.claims
@@ -153,6 +155,7 @@ export class Draft {
     return {
       limits: this.limits,
       usable: this.usable,
+      exitsMs: this.exitsMs,
       closed: this.closed,
       circuits: this.circuits.done(),
       builds: this.builds.done(),

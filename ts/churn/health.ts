@@ -1,8 +1,8 @@
 /** Which circuits and relays are not to be relied on: stalled streams, probes, circuits that ended, relays that failed. */
-import { offer } from './assign.js'
+import { fits, offer } from './assign.js'
 import type { Draft } from './draft.js'
 import { probeTimeoutMs, stallDelayMs } from './timing.js'
-import type { PoolCircuit } from './types.js'
+import type { PoolCircuit, PoolRequest } from './types.js'
 
 /** Prefers other relays for a while, longer each time. */
 export function avoidRelay(draft: Draft, nodeId: string, named = false): void {
@@ -89,12 +89,32 @@ function probe(draft: Draft, circuit: PoolCircuit, silent: number): void {
   draft.actions.push({ type: 'probe', circuit: circuit.id, timeoutMs })
 }
 
+/**
+ * A circuit proved to be alive by what began at `sinceMs`. What has gone without an answer since before that and carries nothing is given as
+ * long again, instead of the whole time of a probe: whoever waits on it is better off here. Once for each request, so that one whose target
+ * is slow comes to rest.
+ */
+export function outrun(draft: Draft, id: number, sinceMs: number): void {
+  const alive = draft.circuits.get(id)
+  if (alive === undefined) return
+  const tookMs = draft.nowMs - sinceMs
+  for (const request of [...draft.requests.values()]) {
+    const silent = request.attached === undefined ? undefined : draft.circuits.get(request.attached.circuit)
+    if (silent?.probe === undefined || silent.probe.outrunMs !== undefined || silent.probe.sinceMs > sinceMs) continue
+    const free = alive.isolation === undefined || alive.isolation === request.isolation
+    if (request.outran || !free || !fits(draft, alive, request) || connectedStreams(draft, silent) > 0) continue
+    const outrunMs = silent.probe.sinceMs + Math.max(draft.limits.outrunMinMs, 2 * tookMs)
+    draft.circuits.set(silent.id, { ...silent, probe: { ...silent.probe, outrunMs } })
+  }
+}
+
 /** The outcome of a probe. */
 export function probed(draft: Draft, id: number, alive: boolean): void {
   const circuit = draft.circuits.get(id)
   if (circuit === undefined) return
   if (alive) {
     draft.circuits.set(id, { ...circuit, heardMs: draft.nowMs, probe: undefined })
+    if (circuit.probe?.silent === 0) outrun(draft, id, circuit.probe.sinceMs)
     offer(draft, id)
     return
   }
@@ -104,10 +124,14 @@ export function probed(draft: Draft, id: number, alive: boolean): void {
     probe(draft, circuit, silent)
     return
   }
-  const { sinceMs } = circuit.probe
+  giveUp(draft, circuit, circuit.probe.sinceMs)
+}
+
+function giveUp(draft: Draft, circuit: PoolCircuit, sinceMs: number, change: Partial<PoolRequest> = {}): void {
+  const { id } = circuit
   // That it was silent may be this machine's load: the requests on it are moved, and that is not an attempt that failed.
   for (const request of [...draft.requests.values()]) {
-    if (request.attached?.circuit === id) draft.requests.set(request.id, { ...request, attempts: request.attempts - 1 })
+    if (request.attached?.circuit === id) draft.requests.set(request.id, { ...request, ...change, attempts: request.attempts - 1 })
   }
   draft.endCircuit(id)
   avoidRelay(draft, circuit.path[1])
@@ -117,10 +141,12 @@ export function probed(draft: Draft, id: number, alive: boolean): void {
   if (!guardHeard) avoidRelay(draft, circuit.path[0])
 }
 
-/** Gives up on probes whose outcome was never told. */
+/** Gives up on circuits that others outran, and on probes whose outcome was never told. */
 export function overdueProbes(draft: Draft): void {
   for (const circuit of [...draft.circuits.values()]) {
-    if (circuit.probe !== undefined && draft.nowMs >= circuit.probe.untilMs + draft.limits.graceMs) probed(draft, circuit.id, false)
+    if (circuit.probe?.outrunMs !== undefined && circuit.probe.outrunMs <= draft.nowMs)
+      giveUp(draft, circuit, circuit.probe.sinceMs, { outran: true })
+    else if (circuit.probe !== undefined && draft.nowMs >= circuit.probe.untilMs + draft.limits.graceMs) probed(draft, circuit.id, false)
   }
 }
 

@@ -48,6 +48,8 @@ export interface PoolLimits {
   readonly probeMinMs: number
   readonly probeMaxMs: number
   readonly maxProbes: number
+  /** So long at least a circuit may be silent that carries nothing, once another one was heard whose question went out no sooner. */
+  readonly outrunMinMs: number
   /** Silent probes in a row that end a circuit with connected streams; one is enough where nothing is lost. */
   readonly probesToEndBusy: number
   /** A relay that failed is avoided for so long, doubling each time up to the second; so many relays are remembered. */
@@ -94,6 +96,7 @@ export const POOL_LIMITS: PoolLimits = {
   probeMinMs: 700,
   probeMaxMs: 1_500,
   maxProbes: 16,
+  outrunMinMs: 300,
   probesToEndBusy: 2,
   avoidFirstMs: 30_000,
   avoidMaxMs: 600_000,

@@ -15,6 +15,7 @@ export function newPool(limits: Partial<PoolLimits> = {}): PoolState {
   return {
     limits: { ...POOL_LIMITS, ...limits },
     usable: false,
+    exitsMs: Infinity,
     closed: false,
     circuits: new Map(),
     builds: new Map(),
@@ -48,7 +49,7 @@ function handle(draft: Draft, event: PoolEvent): void {
     case 'tick':
       return tick(draft)
     case 'list':
-      return listChanged(draft, event.usable)
+      return listChanged(draft, event)
     case 'request':
       return admit(draft, event)
     case 'taken':
@@ -97,8 +98,10 @@ function tick(draft: Draft): void {
   draft.supplyChanged = true
 }
 
-function listChanged(draft: Draft, usable: boolean): void {
+function listChanged(draft: Draft, { usable, exitsMs = Infinity }: Extract<PoolEvent, { readonly type: 'list' }>): void {
   draft.usable = usable
+  draft.exitsMs = exitsMs
+  for (const request of [...draft.requests.values()]) if (request.exitless) draft.requests.set(request.id, { ...request, exitless: false })
   draft.basePorts = BASE_PORTS
   draft.supplyChanged = true
   draft.demandChanged = true
@@ -192,7 +195,7 @@ function wakeAtMs(draft: Draft): number | undefined {
   }
   for (const circuit of draft.circuits.values()) {
     if (circuit.open === 0) at(circuit.untilMs)
-    if (circuit.probe !== undefined) at(circuit.probe.untilMs + draft.limits.graceMs)
+    if (circuit.probe !== undefined) at(Math.min(circuit.probe.outrunMs ?? Infinity, circuit.probe.untilMs + draft.limits.graceMs))
   }
   if (waiting && draft.retryMs > draft.nowMs) at(draft.retryMs)
   if (draft.poolRetryMs > draft.nowMs) at(draft.poolRetryMs)

@@ -20,7 +20,16 @@ export interface PoolCircuit {
   /** When it last proved to be alive. */
   readonly heardMs: number
   /** While set it is suspect: a probe is under way and new streams go elsewhere. */
-  readonly probe: { readonly sinceMs: number; readonly untilMs: number; readonly silent: number } | undefined
+  readonly probe: Probe | undefined
+}
+
+/** A question to a circuit whether it is alive. */
+export interface Probe {
+  readonly sinceMs: number
+  readonly untilMs: number
+  readonly silent: number
+  /** When it is ended, if still silent: others answered what was asked no sooner. */
+  readonly outrunMs?: number | undefined
 }
 
 /** A circuit on its way. */
@@ -53,6 +62,10 @@ export interface PoolRequest {
   readonly tried: readonly number[]
   readonly avoid: readonly string[]
   readonly lastCode: ErrorCode | undefined
+  /** The list has no exit: it waits for the next one. */
+  readonly exitless: boolean
+  /** A circuit that it was on was ended before its probe was over: that is done once. */
+  readonly outran: boolean
   /** Where it is; undefined while it waits. */
   readonly attached: { readonly circuit: number; readonly sinceMs: number; readonly stallMs: number } | undefined
 }
@@ -69,6 +82,8 @@ export interface PoolState {
   readonly limits: PoolLimits
   /** Whether there is a relay list to build from. */
   readonly usable: boolean
+  /** The list has no exit at all: when the next one should be here. Else Infinity. */
+  readonly exitsMs: number
   readonly closed: boolean
   readonly circuits: ReadonlyMap<number, PoolCircuit>
   readonly builds: ReadonlyMap<number, PoolBuild>
@@ -96,8 +111,8 @@ export interface PoolState {
 export type PoolEvent =
   /** The time of `wakeAtMs` has come. */
   | { readonly type: 'tick' }
-  /** A relay list was accepted, or the last one is too old. */
-  | { readonly type: 'list'; readonly usable: boolean }
+  /** A relay list was accepted, or the last one is too old. `exitsMs`: it has no exit at all, and the next one should be here then. */
+  | { readonly type: 'list'; readonly usable: boolean; readonly exitsMs?: number | undefined }
   /** Somebody wants a stream. `connect` needs a target, `resolve` takes one, `dir` asks the last hop itself. */
   | {
       readonly type: 'request'

@@ -6,6 +6,11 @@ import { MAX_LARGE_REPLY_BYTES } from './limits.js'
 import { checkBootstrapKeys, verifyList } from './list.js'
 import type { Peer, RelayList, Rng, RpcCall, RpcOrigin, Verify } from './types.js'
 
+/** When every client should have the list after this one, Unix milliseconds. */
+export function nextListByMs({ validAfter, freshUntil }: RelayList): number {
+  return (freshUntil + (freshUntil - validAfter) * SPREAD_FRACTION) * 1000
+}
+
 export interface FetcherOptions {
   /** All configured bootstrap keys. */
   readonly bootstrapKeys: readonly Uint8Array[]

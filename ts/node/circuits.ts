@@ -20,7 +20,7 @@ import {
   type Target
 } from '../routing/index.js'
 import { probe } from './circuit-probe.js'
-import type { CircuitRequest, RequestHandlers } from './circuit-request.js'
+import { type CircuitRequest, exitsMs, type RequestHandlers } from './circuit-request.js'
 
 export type { CircuitRequest, RequestHandlers } from './circuit-request.js'
 
@@ -132,7 +132,7 @@ export class CircuitDriver {
     this.#standing.clear()
     this.#relays = new Map(list?.relays.map((relay) => [relay.nodeId, relay]))
     if (list !== undefined) this.#setGuards(refreshGuards(this.#guards, list, this.#parts.rng, Date.now()))
-    this.#dispatch({ type: 'list', usable: list !== undefined })
+    this.#dispatch({ type: 'list', usable: list !== undefined, exitsMs: exitsMs(list) })
     for (const watcher of this.#watchers) watcher()
   }
 

@@ -144,6 +144,43 @@ describe('stalls', () => {
     expect([...world.outcomes.values()].map((outcome) => outcome.result)).toEqual(['connected', 'connected'])
   })
 
+  it('whoever waits on a silent circuit is moved when another one was built meanwhile, before the probe is over', () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const world = started({ list: network(30), seed, silenceMs: 1_000_000 })
+      expect(ask(world, 'a', 5_000).result).toBe('connected')
+      const used = [...world.circuits.values()].find(({ streams }) => streams.size > 0)!
+      for (const circuit of [...world.circuits.keys()]) world.endStreams(circuit)
+      world.kill(used.path[seed % 3]!)
+      const outcome = ask(world, 'a', 5_000)
+      expect(outcome.result).toBe('connected')
+      expect(outcome.afterMs).toBeLessThan(POOL_LIMITS.stallMinMs + POOL_LIMITS.outrunMinMs + 200)
+    }
+  })
+
+  it('but only once: a target that is slow, behind probes that are, ends no circuit after the other', () => {
+    const hand = ready({ cleanTarget: 6, maxPoolBuilds: 9 })
+    hand.finish()
+    hand.ask(1, 'slow')
+    let ended = 0
+    for (let round = 0; round < 4; round++) {
+      const on = hand.state.requests.get(1)!.attached!.circuit
+      hand.after(POOL_LIMITS.stallFirstMs)
+      expect(hand.state.circuits.get(on)?.probe).toBeDefined()
+      hand.nowMs += 100
+      hand.finish(1_000 * (round + 1))
+      hand.after(POOL_LIMITS.outrunMinMs)
+      if (hand.state.circuits.has(on)) {
+        // Answered late, but in time for a probe.
+        hand.send({ type: 'probed', circuit: on, alive: true })
+        continue
+      }
+      ended += 1
+      hand.send({ type: 'streamFailed', request: 1, code: 'ERR_ANONNET_CIRCUIT_CLOSED' })
+    }
+    expect(ended).toBe(1)
+    expect(hand.state.requests.get(1)).toMatchObject({ attempts: 1, outran: true })
+  })
+
   it('takes no new streams on a suspect circuit, and takes it back when it answers', () => {
     const world = started()
     expect(ask(world, 'a', 1000).result).toBe('connected')

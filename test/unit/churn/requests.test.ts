@@ -64,6 +64,28 @@ describe('requests', () => {
     expect(hand.state.requests.has(2)).toBe(true)
   })
 
+  it('wait for the next list where this one has no exit at all, if it is to come in time', () => {
+    const hand = new Hand({ maxPoolBuilds: 0 })
+    const noExits = (): PoolAction[] =>
+      [...hand.state.builds.keys()].flatMap((build) => [
+        ...hand.send({ type: 'buildFailed', build, code: 'ERR_ANONNET_NO_PATH', rule: 'exit' })
+      ])
+    hand.send({ type: 'list', usable: true, exitsMs: 10_000 })
+    hand.ask(1, 'a', 443, { waitMs: 12_000 })
+    hand.ask(2, 'b', 443, { waitMs: 9_000 })
+    hand.ask(3, 'c', 443, { waitMs: 12_000 })
+    expect(noExits()).toEqual([{ type: 'refuse', request: 2, code: 'ERR_ANONNET_NO_PATH' }])
+    // Nothing is built before that list, for a newcomer only what tells him the same.
+    expect(of(hand.after(5_000), 'build')).toEqual([])
+    expect(of(hand.after(5_000, { type: 'list', usable: true }), 'build')).toHaveLength(2)
+    const [circuit] = hand.finish()
+    expect(hand.state.requests.get(1)?.attached?.circuit).toBe(circuit)
+    hand.send({ type: 'list', usable: true, exitsMs: 12_000 })
+    hand.ask(4, 'd', 443, { waitMs: 2_000 })
+    expect(noExits()).toEqual([])
+    expect(of(hand.after(2_000), 'refuse')).toEqual([{ type: 'refuse', request: 4, code: 'ERR_ANONNET_NO_PATH' }])
+  })
+
   it('that fail with their circuit go on another one, at most three times', () => {
     const hand = ready({ cleanTarget: 5, maxPoolBuilds: 9 })
     hand.finish()
