@@ -148,13 +148,23 @@ describe('kill -9 between requests', { timeout: 120_000 }, () => {
     new Set([host, client].flatMap((node) => node.circuits().map(({ hops }) => hops[0]?.nodeId)))
 
   it('of the rendezvous point', async () => {
-    const point = await fetchOnce('before')
-    expect(guards().has(point)).toBe(false)
+    // A point may be a guard of either by right; what a guard's death costs is another matter.
+    let isolate = ''
+    let point = ''
+    for (let tries = 0; point === '' && tries < 20; tries += 1) {
+      isolate = `before ${tries}`
+      const last = await fetchOnce(isolate)
+      if (!guards().has(last)) point = last
+    }
+    expect(point).not.toBe('')
     await kill(point)
-    await within('before')
+    await within(isolate)
   })
 
   it('of introduction points, which are then replaced', async () => {
+    // The rendezvous point of before may have been one as well: two of three are to die here, not all of them.
+    const dead = (): boolean => host.circuits().some(({ hops }) => killed.has(hops[hops.length - 1]?.nodeId ?? ''))
+    await eventually('three introduction points', 60_000, () => (service.introPoints >= 3 && !dead()) || undefined)
     // Circuits of three hops that end at no exit: those of introduction points, and perhaps one for directory questions.
     const guard = guards()
     const last = host.circuits().flatMap(({ hops }) => (hops.length === 3 ? [hops[2]?.nodeId ?? ''] : []))
@@ -162,7 +172,6 @@ describe('kill -9 between requests', { timeout: 120_000 }, () => {
     expect(points.length).toBeGreaterThan(0)
     for (const point of new Set(points.slice(0, 2))) await kill(point)
     await within('after introduction points')
-    const dead = (): boolean => host.circuits().some(({ hops }) => killed.has(hops[hops.length - 1]?.nodeId ?? ''))
     await eventually('introduction points in their place', 60_000, () => (service.introPoints >= 3 && !dead()) || undefined)
     await within('after they were replaced')
   })
@@ -173,11 +182,13 @@ describe('kill -9 between requests', { timeout: 120_000 }, () => {
     const blinded = serviceCrypto.blind(parseServiceHost(service.address).publicKey, period)
     const guard = guards()
     const mine = new Set(host.circuits().map(({ hops }) => hops[hops.length - 1]?.nodeId ?? ''))
-    const alive = [...relays.keys()].filter(
-      (nodeId) => !killed.has(nodeId) && !guard.has(nodeId) && !exits.has(nodeId) && !mine.has(nodeId)
-    )
+    const alive = [...relays.keys()].filter((nodeId) => !killed.has(nodeId) && !guard.has(nodeId) && !exits.has(nodeId))
     const key = Buffer.from(serviceKey(blinded, 0), 'hex')
-    const [store = ''] = alive.sort((a, b) => compareDistance(key, Buffer.from(a, 'hex'), Buffer.from(b, 'hex')))
+    // Of so few relays each of the others may be one of its introduction points; then one of these.
+    const others = alive.filter((nodeId) => !mine.has(nodeId))
+    const [store = ''] = (others.length > 0 ? others : alive).sort((a, b) =>
+      compareDistance(key, Buffer.from(a, 'hex'), Buffer.from(b, 'hex'))
+    )
     expect(store).not.toBe('')
     client.authorize(service.address, undefined)
     await kill(store)

@@ -25,6 +25,8 @@ function scaled(samples: readonly number[], part: number, times: number, first: 
   return ms === undefined ? first : Math.round(Math.min(max, Math.max(min, ms * times * (few ? FEW_SAMPLES_ROOM : 1))))
 }
 
+type HedgeLimits = Pick<PoolLimits, 'hedgeFirstMs' | 'hedgeMinMs' | 'hedgeMaxMs'>
+type StallLimits = Pick<PoolLimits, 'stallFirstMs' | 'stallMinMs' | 'stallMaxMs'>
 type Times = Pick<PoolState | Draft, 'limits' | 'buildTimesMs' | 'connectTimesMs'>
 
 /**
@@ -38,12 +40,12 @@ export function buildTimeoutMs({ limits, buildTimesMs, timeouts }: Times & Pick<
 }
 
 /** How long a build may take before another one is started beside it. */
-export function hedgeDelayMs({ limits, buildTimesMs }: Times): number {
+export function hedgeDelayMs({ limits, buildTimesMs }: { limits: HedgeLimits; buildTimesMs: readonly number[] }): number {
   return scaled(buildTimesMs, 0.5, 3, limits.hedgeFirstMs, limits.hedgeMinMs, limits.hedgeMaxMs)
 }
 
 /** How long a connection may take before its circuit is suspect. */
-export function stallDelayMs({ limits, connectTimesMs }: Times): number {
+export function stallDelayMs({ limits, connectTimesMs }: { limits: StallLimits; connectTimesMs: readonly number[] }): number {
   return scaled(connectTimesMs, 0.5, 4, limits.stallFirstMs, limits.stallMinMs, limits.stallMaxMs)
 }
 

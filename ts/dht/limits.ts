@@ -25,7 +25,13 @@ export const MAX_SHORTLIST = 128
 export const ANSWERS_PER_PATH = 3
 /** Concurrent STOREs of one publication. */
 export const STORE_CONCURRENCY = 8
+/** How long a call may take: at first and at most; then so many times what nine of ten answers took, and at least the third. */
 export const RPC_TIMEOUT_MS = 3000
+export const RPC_TIMEOUT_TIMES = 5
+export const MIN_RPC_TIMEOUT_MS = 750
+/** Answers whose times are kept, and the fewest that say something. */
+export const RPC_TIME_SAMPLES = 64
+export const MIN_RPC_TIME_SAMPLES = 8
 /** Answers to PING and STORE. */
 export const MAX_SMALL_REPLY_BYTES = 4096
 /** Answers to FIND_NODE and FIND_VALUE: all publishers of a key. */

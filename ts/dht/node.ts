@@ -18,6 +18,7 @@ import {
 } from './limits.js'
 import { type LookupResult, lookup, type QueryResult } from './lookup.js'
 import { type FindReply, readEmpty, readFindReply, readStore, readTarget, writeFindReply } from './messages.js'
+import { Patience } from './patience.js'
 import { PREFIX_LIMITS, type PrefixLimits } from './prefixes.js'
 import { type Publication, Publications } from './publications.js'
 import { checkTime, type DhtRecord, isTimely, parseRecord, type RecordClass, type SignedRecord } from './record.js'
@@ -55,6 +56,7 @@ export class DhtNode {
   readonly #tokens: TokenKey
   readonly #publications: Publications
   readonly #abort = new AbortController()
+  readonly #patience = new Patience()
   /** Node ids that are being pinged before they may enter the table. */
   readonly #candidates = new Set<string>()
   readonly #challenged = new Set<string>()
@@ -277,8 +279,11 @@ export class DhtNode {
     signal?: AbortSignal
   ): Promise<T> {
     const signals = signal ? AbortSignal.any([signal, this.#abort.signal]) : this.#abort.signal
+    const { now, rpc } = this.#options
+    const begunMs = now()
     try {
-      const reply = read(await this.#options.rpc(contact, method, params, { signal: signals, timeoutMs: RPC_TIMEOUT_MS, maxReplyBytes }))
+      const reply = read(await rpc(contact, method, params, { signal: signals, timeoutMs: this.#patience.timeoutMs, maxReplyBytes }))
+      this.#patience.answered(now() - begunMs)
       this.#seen(contact)
       return reply
     } catch (error) {

@@ -81,7 +81,7 @@ export class AnonNode extends ServiceNode {
     this.prepareServices(this.#driver, options, kept.layer)
     this.#proxyRequests = new ProxyRequests(core.engine, this.#driver, {
       service: (service, isolation, limits) => this.serviceCircuit(service, isolation, limits),
-      onServiceFailed: (circuit) => this.serviceFailed(circuit),
+      onServiceFailed: (circuit, code) => this.serviceFailed(circuit, code),
       onLiteral: () => warn(core, errorFromCode('ERR_ANONNET_CONFIG_INVALID'), LITERAL_WARNING),
       onAnswer: (code) => core.diagnostics.emit('stream', code === undefined ? { state: 'connected' } : { state: 'refused', code })
     })

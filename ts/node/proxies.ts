@@ -52,7 +52,7 @@ export interface ProxyHooks {
   /** A circuit to a service, for streams of that isolation. */
   service: (service: ServiceAddress, isolation: string, limits: { timeoutMs: number }) => Promise<number>
   /** Such a circuit failed to carry a stream. */
-  onServiceFailed: (circuit: number) => void
+  onServiceFailed: (circuit: number, code: string) => void
   /** A SOCKS client sent a public address, so it may have asked its own resolver for the name; told once a minute at most. */
   onLiteral: () => void
   /** A request was connected, or refused for good with a code. */
@@ -106,7 +106,7 @@ export class ProxyRequests {
   failed(request: number, code: string, circuit: number): void {
     if (this.#services.delete(request)) {
       // Where the service itself answered, its circuit is good.
-      if (code === 'ERR_ANONNET_TIMEOUT' || registryEntry(code)?.retry === 'now') this.#hooks.onServiceFailed(circuit)
+      if (code === 'ERR_ANONNET_TIMEOUT' || registryEntry(code)?.retry === 'now') this.#hooks.onServiceFailed(circuit, code)
       if (registryEntry(code)?.retry !== 'now') this.#hooks.onAnswer(code)
       return
     }

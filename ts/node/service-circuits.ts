@@ -2,6 +2,7 @@
  * Circuits of services: built over paths through the second layer, each for one purpose.
  */
 
+import { hedgeDelayMs, withSample } from '../churn/index.js'
 import { errorFromCode, wrapError } from '../errors/index.js'
 import { type Engine, onAbort } from '../native/index.js'
 import {
@@ -18,8 +19,11 @@ import type { Saver } from './saver.js'
 
 /** A relay that failed is done without for so long, where there are others. */
 const AVOID_MS = 60_000
-/** A circuit that is not there after so long gets another one beside it, over other relays; so many at most for one that is wanted. */
-const BUILD_HEDGE_MS = 1_500
+/**
+ * A circuit that takes three times what they take, within these, gets another one beside it, over other relays, and each further one after
+ * twice the time; so many at most for one that is wanted.
+ */
+const HEDGE = { hedgeFirstMs: 1_500, hedgeMinMs: 300, hedgeMaxMs: 1_500 }
 const MAX_BUILD_TRIES = 4
 /** Longest a circuit may take to be built. */
 export const SERVICE_BUILD_TIMEOUT_MS = 12_000
@@ -36,8 +40,8 @@ export interface ServiceCircuitsParts {
 export interface BuildOptions {
   /** Node id of the last hop, where the other side chose it. */
   last?: string
-  /** Node ids that the last hop must not have. */
-  without?: readonly string[]
+  /** Node ids that the last hop must not have; asked for each try. */
+  without?: () => readonly string[]
   timeoutMs?: number
   signal?: AbortSignal | undefined
   /** Told of the last hop before it is built. */
@@ -53,16 +57,29 @@ export interface ServiceCircuit {
   last: string
 }
 
+/** Paths that were tried for one circuit. */
+interface Tried {
+  readonly relays: Set<string>
+  /** Those of which nothing was heard yet, the guard first. */
+  readonly silent: Set<readonly string[]>
+}
+
 export class ServiceCircuits {
   readonly #parts: ServiceCircuitsParts
   /** What to call when a circuit ends. */
   readonly #open = new Map<number, (code: string) => void>()
   readonly #avoided = new Map<string, number>()
+  #buildTimesMs: readonly number[] = []
   #layer: SecondLayer
 
   constructor(parts: ServiceCircuitsParts) {
     this.#parts = parts
     this.#layer = parts.layer
+  }
+
+  /** How long a circuit may take before another one is begun beside it. */
+  get hedgeMs(): number {
+    return hedgeDelayMs({ limits: HEDGE, buildTimesMs: this.#buildTimesMs })
   }
 
   /** Whether there is a relay list to build from. */
@@ -80,7 +97,8 @@ export class ServiceCircuits {
     if (signal?.aborted) return Promise.reject(signal.reason)
     const deadline = performance.now() + Math.min(timeoutMs, SERVICE_BUILD_TIMEOUT_MS)
     const tries = new AbortController()
-    const slow = new Set<string>()
+    const slow: Tried = { relays: new Set(), silent: new Set() }
+    const { hedgeMs } = this
     return new Promise((resolve, reject) => {
       let started = 0
       let running = 0
@@ -96,7 +114,7 @@ export class ServiceCircuits {
         clearTimeout(timer)
         started += 1
         running += 1
-        if (started < MAX_BUILD_TRIES) timer = setTimeout(next, BUILD_HEDGE_MS).unref()
+        if (started < MAX_BUILD_TRIES) timer = setTimeout(next, Math.min(HEDGE.hedgeMaxMs, hedgeMs * 2 ** (started - 1))).unref()
         const left = Math.max(1, Math.ceil(deadline - performance.now()))
         this.#build(kind, { ...options, timeoutMs: left, signal: tries.signal }, slow).then(
           (built) => settle(() => resolve(built)),
@@ -113,29 +131,35 @@ export class ServiceCircuits {
     })
   }
 
-  #build(
-    kind: ServiceKind,
-    options: BuildOptions & { timeoutMs: number; signal: AbortSignal },
-    slow: Set<string>
-  ): Promise<ServiceCircuit> {
+  #build(kind: ServiceKind, options: BuildOptions & { timeoutMs: number; signal: AbortSignal }, tried: Tried): Promise<ServiceCircuit> {
     const { engine, driver, rules } = this.#parts
     const { signal, timeoutMs } = options
     const { list } = driver
     if (list !== undefined) this.#keepLayer(refreshSecondLayer(this.#layer, list, driver.guards, cryptoRng, Date.now()))
-    const request = { kind, last: options.last, without: options.without, avoid: new Set([...slow, ...this.#failing()]) }
+    const request = {
+      kind,
+      last: options.last,
+      without: options.without?.(),
+      avoid: new Set([...tried.relays, ...this.#failing()]),
+      unreached: this.#unreached(tried)
+    }
     const chosen = selectServicePath(list, driver.guards, this.#layer, request, cryptoRng, Date.now(), rules)
     driver.guards = chosen.guards
     if (!chosen.ok) return Promise.reject(errorFromCode(chosen.code))
     const { path } = chosen
     const last = path[path.length - 1]?.nodeId ?? ''
     options.onPath?.(last)
-    for (const { nodeId } of path.slice(1)) slow.add(nodeId)
+    const own = path.map(({ nodeId }) => nodeId)
+    for (const nodeId of own.slice(1)) tried.relays.add(nodeId)
+    tried.silent.add(own)
     const startedAtMs = Date.now()
+    const startedMs = performance.now()
     const hops = path.map(({ nodeId, onionKey, address }) => ({ nodeId, onionKey: Buffer.from(onionKey), address }))
     return new Promise((resolve, reject) => {
       const unlisten = onAbort(signal, () => reject(signal.reason))
       engine.buildCircuit(hops, timeoutMs, (error, circuit) => {
         unlisten()
+        tried.silent.delete(own)
         const hop = error === undefined ? undefined : (error as { hop?: number }).hop
         if (error === undefined || (hop !== undefined && hop > 0)) driver.guardAnswered(hops[0]?.nodeId ?? '', 'succeeded', startedAtMs)
         else if (hop === 0) driver.guardAnswered(hops[0]?.nodeId ?? '', 'failed', startedAtMs)
@@ -146,6 +170,9 @@ export class ServiceCircuits {
         } else if (signal.aborted) {
           engine.closeCircuit(circuit)
         } else {
+          this.#buildTimesMs = withSample(this.#buildTimesMs, performance.now() - startedMs)
+          // What was begun before and has not come yet: one of its relays does not answer, none of those that are in this one.
+          for (const [, ...relays] of tried.silent) for (const nodeId of relays) if (!own.includes(nodeId)) this.avoid(nodeId)
           driver.adopt(circuit, path)
           this.#open.set(circuit, () => undefined)
           resolve({ circuit, last })
@@ -157,6 +184,16 @@ export class ServiceCircuits {
   /** Does without a relay for a minute, where there are others. */
   avoid(nodeId: string): void {
     this.#avoided.set(nodeId, Date.now() + AVOID_MS)
+  }
+
+  /** Whether it failed within the last minute. */
+  avoids(nodeId: string): boolean {
+    return (this.#avoided.get(nodeId) ?? 0) > Date.now()
+  }
+
+  /** A circuit did not answer: the relays in it that are ours to choose are done without. */
+  silent(circuit: number): void {
+    for (const { nodeId } of this.#parts.driver.path(circuit)?.slice(1) ?? []) this.avoid(nodeId)
   }
 
   /** Calls that when the circuit ends by itself; at once when it already has. */
@@ -180,6 +217,13 @@ export class ServiceCircuits {
     if (!this.#open.delete(circuit)) return false
     ended?.(code)
     return true
+  }
+
+  /** Guards of tries of which nothing was heard, to which there is no link. One with a link is not to be left because who is behind it is silent. */
+  #unreached({ silent }: Tried): ReadonlySet<string> {
+    if (silent.size === 0) return new Set()
+    const linked = new Set(this.#parts.engine.snapshot().links.map(({ nodeId }) => nodeId))
+    return new Set([...silent].flatMap(([guard]) => (guard === undefined || linked.has(guard) ? [] : [guard])))
   }
 
   #failing(): ReadonlySet<string> {

@@ -117,8 +117,9 @@ export class ServiceClient {
     return withLimits(way.circuit, { ...limits, timeoutMs: soon ? limits.timeoutMs + WORD_MS : limits.timeoutMs })
   }
 
-  /** A circuit was of no use to a stream: the next gets another one. */
-  failed(circuit: number): void {
+  /** A circuit was of no use to a stream: the next gets another one, through other relays if it did not even answer. */
+  failed(circuit: number, silent: boolean): void {
+    if (silent) this.#parts.circuits.silent(circuit)
     for (const [key, way] of this.#ways) if (way.open === circuit) this.#forget(key, way)
   }
 

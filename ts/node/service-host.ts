@@ -231,11 +231,12 @@ export class ServiceHost {
     let circuit: number | undefined
     try {
       const onPath = (nodeId: string): void => this.#dispatch({ type: 'chosen', point, nodeId })
+      // Others may choose at the same time: two points at one relay die together.
+      const others = (): string[] => [...this.#state.points.values()].flatMap(({ id, nodeId }) => (id === point ? [] : (nodeId ?? [])))
       // In a network that is too small for others, one that failed before is better than none.
-      const built = await circuits.build('intro', { without: avoid, signal, onPath }).catch((error: unknown) => {
+      const built = await circuits.build('intro', { without: () => [...avoid, ...others()], signal, onPath }).catch((error: unknown) => {
         if ((error as { code?: unknown }).code !== 'ERR_ANONNET_NO_PATH') throw error
-        const inUse = [...this.#points.values()].map(({ intro }) => intro.nodeId)
-        return circuits.build('intro', { without: inUse, signal, onPath })
+        return circuits.build('intro', { without: others, signal, onPath })
       })
       circuit = built.circuit
       const keys = await engine.services.establishIntro(circuit, { timeoutMs: INTRO_TIMEOUT_MS, signal })

@@ -11,6 +11,7 @@ import {
   type PowProof,
   type ReachAction,
   type ReachEvent,
+  type ReachState,
   reachStep,
   SEED_HEAD_BYTES,
   type ServiceDescriptor,
@@ -23,6 +24,8 @@ import type { ServicePlace } from './service-client.js'
 /** How long a rendezvous or introduction point may take to answer, and then the service to come. */
 const POINT_TIMEOUT_MS = 8_000
 const SERVICE_TIMEOUT_MS = 8_000
+/** A try is two circuits, one after the other, and what is said on them: it is given as long as so many circuits before they count as slow. */
+const TRY_HEDGES = 3
 
 export interface MeetingParts {
   engine: Engine
@@ -43,6 +46,7 @@ interface Attempt {
   readonly pow: Promise<PowProof | undefined>
   rendezvous: number | undefined
   rendezvousPoint: string
+  introduced: boolean
 }
 
 class Meeting {
@@ -50,7 +54,7 @@ class Meeting {
   readonly #attempts = new Map<number, Attempt>()
   readonly #deadlineMs: number
   readonly #subcredential: Uint8Array
-  #state = newReach()
+  #state: ReachState
   #points: IntroPoint[] = []
   #descriptor: ServiceDescriptor | undefined
   #timer: NodeJS.Timeout | undefined
@@ -61,6 +65,7 @@ class Meeting {
   constructor(parts: MeetingParts) {
     this.#parts = parts
     this.#deadlineMs = performance.now() + parts.timeoutMs
+    this.#state = newReach(TRY_HEDGES * parts.circuits.hedgeMs)
     this.#subcredential = serviceCrypto.subcredential(parts.place.address.publicKey, parts.place.period)
   }
 
@@ -130,6 +135,7 @@ class Meeting {
       case 'done': {
         const circuit = this.#attempts.get(action.attempt)?.rendezvous
         this.#attempts.delete(action.attempt)
+        this.#overtaken(action.attempt)
         if (circuit !== undefined) this.#succeed(circuit)
         return
       }
@@ -148,14 +154,18 @@ class Meeting {
     try {
       const { descriptor, cached } = await this.#parts.descriptor(fresh, this.#leftMs)
       this.#descriptor = descriptor
+      const { circuits } = this.#parts
+      const trying = new Set([...this.#attempts.values()].map(({ point }) => point.nodeId))
       this.#points = descriptor.introPoints
-        .map((point) => ({ point, by: cryptoRng() }))
+        // Those that did not answer of late come last, and those that are being tried.
+        .map((point) => ({ point, by: cryptoRng() + (trying.has(point.nodeId) || circuits.avoids(point.nodeId) ? 1 : 0) }))
         .sort((a, b) => a.by - b.by)
         .map(({ point }) => point)
       this.#dispatch({ type: 'descriptor', points: this.#points.length, cached })
     } catch (error) {
       // The caller is told the error itself, with its detail, rather than its code alone.
-      this.#fail(error)
+      if (this.#attempts.size === 0) this.#fail(error)
+      else this.#dispatch({ type: 'noDescriptor', code: wrapError(error).code })
     }
   }
 
@@ -172,14 +182,15 @@ class Meeting {
       intro: circuits.build('introduce', { last: point.nodeId, timeoutMs: this.#leftMs, signal }),
       pow: this.#prove(signal),
       rendezvous: undefined,
-      rendezvousPoint: ''
+      rendezvousPoint: '',
+      introduced: false
     }
     // Both are waited for later.
     attempt.intro.catch(() => undefined)
     attempt.pow.catch(() => undefined)
     this.#attempts.set(id, attempt)
     // The introduction point must not learn that it is the rendezvous point as well.
-    const built = await circuits.build('rendezvous', { without: [point.nodeId], timeoutMs: this.#leftMs, signal })
+    const built = await circuits.build('rendezvous', { without: () => [point.nodeId], timeoutMs: this.#leftMs, signal })
     attempt.rendezvous = built.circuit
     attempt.rendezvousPoint = built.last
     circuits.onEnd(built.circuit, () => this.#dispatch({ type: 'failed', attempt: id, code: 'ERR_ANONNET_RENDEZVOUS_FAILED' }))
@@ -206,6 +217,7 @@ class Meeting {
     } finally {
       if (circuit !== undefined) circuits.close(circuit)
     }
+    attempt.introduced = true
     this.#dispatch({ type: 'introduced', attempt: id })
   }
 
@@ -240,6 +252,11 @@ class Meeting {
       ({ circuit }) => circuits.close(circuit),
       () => undefined
     )
+  }
+
+  /** Introduction points that got nothing done while a later try got all done. */
+  #overtaken(by: number): void {
+    for (const [id, { introduced, point }] of this.#attempts) if (id < by && !introduced) this.#parts.circuits.avoid(point.nodeId)
   }
 
   #succeed(circuit: number): void {

@@ -3,6 +3,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import { stallDelayMs, withSample } from '../churn/index.js'
 import { errorFromCode, isAnonNetError, wrapError } from '../errors/index.js'
 import { type EngineEvent, type Hold, type IncomingStreamEvent, onAbort, serviceCrypto } from '../native/index.js'
 import { loadSecondLayer } from '../routing/index.js'
@@ -26,8 +27,8 @@ const KEY_FILE = 'service.key'
 const MAX_SERVICES = 128
 const DEFAULT_LISTEN_TIMEOUT_MS = 120_000
 const DEFAULT_PORT = 80
-/** A stream that has no answer after so long is tried over another circuit. */
-const STALL_MS = 3_000
+/** A stream that takes four times what they take, within these, is tried over another circuit. */
+const STALL = { stallFirstMs: 3_000, stallMinMs: 1_000, stallMaxMs: 3_000 }
 /** Pause before a service looks itself up again that was not found. */
 const FIND_AGAIN_MS = 500
 
@@ -109,6 +110,7 @@ export abstract class ServiceNode extends HttpNode {
   #driver!: CircuitDriver
   #circuits!: ServiceCircuits
   #client!: ServiceClient
+  #connectTimesMs: readonly number[] = []
 
   /** @internal */
   constructor(core: Core) {
@@ -206,8 +208,8 @@ export abstract class ServiceNode extends HttpNode {
   }
 
   /** A circuit did not carry a stream to its service. @internal */
-  protected serviceFailed(circuit: number): void {
-    this.#client.failed(circuit)
+  protected serviceFailed(circuit: number, code: string): void {
+    this.#client.failed(circuit, code === 'ERR_ANONNET_TIMEOUT')
   }
 
   /** Opens a stream to a service; once more over another circuit where that can help. @internal */
@@ -227,12 +229,16 @@ export abstract class ServiceNode extends HttpNode {
       try {
         // A circuit that does not answer may be dead without anybody having noticed: another one is faster than to wait for that.
         const { timeoutMs, signal } = left()
-        const firstMs = tries === 0 ? Math.min(timeoutMs, STALL_MS) : timeoutMs
-        return { circuit, stream: await this.#core.engine.connect(circuit, '', port, { timeoutMs: firstMs, signal }) }
+        const stallMs = stallDelayMs({ limits: STALL, connectTimesMs: this.#connectTimesMs })
+        const firstMs = tries === 0 ? Math.min(timeoutMs, stallMs) : timeoutMs
+        const begunMs = performance.now()
+        const stream = await this.#core.engine.connect(circuit, '', port, { timeoutMs: firstMs, signal })
+        this.#connectTimesMs = withSample(this.#connectTimesMs, performance.now() - begunMs)
+        return { circuit, stream }
       } catch (error) {
         if (!isAnonNetError(error)) throw error
         const again = error.code === 'ERR_ANONNET_TIMEOUT' || (error.retry === 'now' && error.code !== 'ERR_ANONNET_STREAM_RESET')
-        if (again) this.#client.failed(circuit)
+        if (again) this.serviceFailed(circuit, error.code)
         if (!again || tries > 0) throw error
       }
     }

@@ -55,7 +55,7 @@ export function selectServicePath<K extends ServiceKind>(
   const named = request.last === undefined ? undefined : index.byId.get(request.last)
   const possible = request.last === undefined ? !isForeign(request.kind) : named !== undefined
   if (possible) {
-    for (const guard of guardTiers(guards, list, false, nowMs).flat()) {
+    for (const guard of guardTiers(guards, list, false, nowMs).flatMap((tier) => reachedFirst(tier, request.unreached))) {
       if (guard === named) continue
       for (const second of shuffled(layer, around)) {
         if (second === named || conflict(second, guard, around.same)) continue
@@ -70,6 +70,11 @@ export function selectServicePath<K extends ServiceKind>(
     }
   }
   return { ok: false, code: 'ERR_ANONNET_NO_PATH', guards }
+}
+
+function reachedFirst(tier: readonly ListedRelay[], unreached: ReadonlySet<string> | undefined): readonly ListedRelay[] {
+  if (unreached === undefined || unreached.size === 0) return tier
+  return [...tier.filter(({ nodeId }) => !unreached.has(nodeId)), ...tier.filter(({ nodeId }) => unreached.has(nodeId))]
 }
 
 /** The listed relays of the layer in random order, those that just failed last. */

@@ -101,6 +101,8 @@ export interface ServicePathRequest<K extends ServiceKind = ServiceKind> {
   readonly without?: readonly string[] | undefined
   /** Node ids to do without where possible: relays that just failed. Never a reason to have no path, nor to leave the second layer. */
   readonly avoid?: ReadonlySet<string> | undefined
+  /** Guards that do not let themselves be reached: another of their tier is taken before them. Nothing that the other side has a hand in. */
+  readonly unreached?: ReadonlySet<string> | undefined
 }
 
 export type ServicePathResult<K extends ServiceKind = ServiceKind> =

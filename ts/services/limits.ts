@@ -53,7 +53,8 @@ export const REACH_PARALLEL = 3
 /** When all points of a descriptor failed it is fetched again, after a pause of so long that doubles: what died may just be replaced. */
 export const REACH_ROUNDS = 4
 export const REACH_PAUSE_MS = 1_000
-/** A try that has come to nothing after so long gets another one beside it. */
+/** A try that has come to nothing after so long gets another one beside it: many times what building a circuit takes, between these two. */
+export const REACH_HEDGE_MIN_MS = 900
 export const REACH_HEDGE_MS = 2_500
 
 /** Introductions that wait for their rendezvous, and rendezvous under way at the same time. */

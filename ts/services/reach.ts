@@ -1,10 +1,10 @@
 /**
  * Reaching a service: a descriptor, a rendezvous point that waits, an introduction, and the meeting. A try that comes to nothing in time gets
- * another one beside it, by another introduction point; a descriptor whose points all fail is fetched again, a few times: the service may just
- * be replacing them.
+ * another one beside it, by another introduction point; a descriptor whose points all fail, or all take long, is fetched again, a few times: the
+ * service may just be replacing them.
  */
 import type { ErrorCode } from '../errors/index.js'
-import { MAX_REACH_TRIES, REACH_HEDGE_MS, REACH_PARALLEL, REACH_PAUSE_MS, REACH_ROUNDS } from './limits.js'
+import { MAX_REACH_TRIES, REACH_HEDGE_MIN_MS, REACH_HEDGE_MS, REACH_PARALLEL, REACH_PAUSE_MS, REACH_ROUNDS } from './limits.js'
 
 /** A try: a circuit to a rendezvous point, and one introduction after the other. */
 export interface ReachTry {
@@ -23,11 +23,17 @@ export interface ReachState {
   readonly nextPoint: number
   readonly tries: ReadonlyMap<number, ReachTry>
   readonly started: number
+  /** Where the fetching of a descriptor goes on beside tries that take long. */
+  readonly looking: boolean
+  /** When the descriptor in use came. */
+  readonly sinceMs: number
   /** Descriptors that were fetched for this request: none while it uses one that was kept and may be old. */
   readonly fetched: number
   /** While pausing: when the next descriptor is fetched. */
   readonly untilMs: number
   readonly lastCode: ErrorCode
+  /** How long a try may take before another one is begun beside it. */
+  readonly hedgeMs: number
 }
 
 export type ReachEvent =
@@ -58,13 +64,16 @@ export interface ReachStep {
   readonly wakeAtMs: number | undefined
 }
 
-export function newReach(): ReachState {
+export function newReach(hedgeMs = REACH_HEDGE_MS): ReachState {
   return {
+    hedgeMs: Math.min(REACH_HEDGE_MS, Math.max(REACH_HEDGE_MIN_MS, hedgeMs)),
     phase: 'lookup',
     points: 0,
     nextPoint: 0,
     tries: new Map(),
     started: 0,
+    looking: false,
+    sinceMs: 0,
     fetched: 0,
     untilMs: 0,
     lastCode: 'ERR_ANONNET_INTRODUCTION_FAILED'
@@ -78,11 +87,15 @@ export function reachStep(before: ReachState, event: ReachEvent, nowMs: number):
     case 'begin':
       return { state: before, actions: [{ type: 'lookup', fresh: false }], wakeAtMs: undefined }
     case 'noDescriptor':
+      // What runs goes on.
+      if (before.looking && before.tries.size > 0) return supply({ ...before, looking: false, fetched: REACH_ROUNDS }, [], nowMs)
       return finish(before, [{ type: 'fail', code: event.code }])
     case 'descriptor': {
       const state: ReachState = {
         ...before,
         phase: 'trying',
+        looking: false,
+        sinceMs: nowMs,
         points: event.points,
         nextPoint: 0,
         fetched: before.fetched + (event.cached ? 0 : 1)
@@ -126,36 +139,63 @@ function advance(before: ReachState, id: number, phase: 'introduce' | 'meet', no
   return waiting(state, [action], nowMs)
 }
 
-/** Starts a try where none runs, or beside one that takes long. */
+/** Starts a try where none runs, or beside those that take long. */
 function supply(before: ReachState, actions: ReachAction[], nowMs: number): ReachStep {
   let state = before
   if (state.phase !== 'trying') return { state, actions, wakeAtMs: undefined }
-  const slow = [...state.tries.values()].every(({ startedMs }) => nowMs >= startedMs + REACH_HEDGE_MS)
-  const room = state.tries.size < REACH_PARALLEL && state.started < MAX_REACH_TRIES
-  if (room && slow) {
-    if (state.nextPoint < state.points) {
-      const id = state.started + 1
-      const attempt: ReachTry = { id, point: state.nextPoint, startedMs: nowMs, phase: 'rendezvous' }
-      state = { ...state, started: id, nextPoint: state.nextPoint + 1, tries: new Map(state.tries).set(id, attempt) }
-      actions.push({ type: 'rendezvous', attempt: id })
-    } else if (state.tries.size === 0 && state.fetched < REACH_ROUNDS) {
+  if (nowMs >= slowMs(state)) {
+    if (state.nextPoint < state.points && state.started < MAX_REACH_TRIES) {
+      const tries = new Map(state.tries)
+      // Of an older descriptor there may be some that nothing will come of: the oldest makes room.
+      const [oldest] = tries.values()
+      if (oldest !== undefined && tries.size >= REACH_PARALLEL && oldest.startedMs < state.sinceMs) {
+        tries.delete(oldest.id)
+        actions.push({ type: 'drop', attempt: oldest.id })
+      }
+      if (tries.size < REACH_PARALLEL) {
+        const id = state.started + 1
+        tries.set(id, { id, point: state.nextPoint, startedMs: nowMs, phase: 'rendezvous' })
+        state = { ...state, started: id, nextPoint: state.nextPoint + 1, tries }
+        actions.push({ type: 'rendezvous', attempt: id })
+      }
+    } else if (state.fetched < REACH_ROUNDS && !state.looking) {
       // What the cache had is worth nothing any more; what was fetched may be in the middle of being replaced.
-      if (state.fetched === 0) return again(state, actions)
-      const untilMs = nowMs + REACH_PAUSE_MS * 2 ** (state.fetched - 1)
-      return { state: { ...state, phase: 'pausing', untilMs }, actions, wakeAtMs: untilMs }
+      const untilMs = state.fetched === 0 ? nowMs : Math.max(nowMs, pauseOverMs(state, nowMs))
+      if (state.tries.size > 0) {
+        if (untilMs <= nowMs) {
+          state = { ...state, looking: true }
+          actions.push({ type: 'lookup', fresh: true })
+        }
+      } else if (state.fetched === 0) {
+        return again(state, actions)
+      } else {
+        return { state: { ...state, phase: 'pausing', untilMs }, actions, wakeAtMs: untilMs }
+      }
     }
   }
-  if (state.tries.size === 0) return finish(state, [...actions, { type: 'fail', code: state.lastCode }])
+  if (state.tries.size === 0 && !state.looking) return finish(state, [...actions, { type: 'fail', code: state.lastCode }])
   return waiting(state, actions, nowMs)
 }
 
+/** When all tries that run have taken long. */
+function slowMs({ tries, hedgeMs }: ReachState): number {
+  return Math.max(...[...tries.values()].map(({ startedMs }) => startedMs + hedgeMs))
+}
+
+/** When the next descriptor is fetched: beside tries counted from when the last one came, else from now. */
+function pauseOverMs({ fetched, tries, sinceMs }: ReachState, nowMs: number): number {
+  return (tries.size > 0 ? sinceMs : nowMs) + REACH_PAUSE_MS * 2 ** (fetched - 1)
+}
+
 function waiting(state: ReachState, actions: readonly ReachAction[], nowMs: number): ReachStep {
+  if (state.phase !== 'trying' || state.tries.size === 0) return { state, actions, wakeAtMs: undefined }
+  const more = state.nextPoint < state.points && state.started < MAX_REACH_TRIES
   let wakeAtMs: number | undefined
-  if (state.phase === 'trying' && state.tries.size < REACH_PARALLEL && state.nextPoint < state.points) {
-    const newest = Math.max(...[...state.tries.values()].map(({ startedMs }) => startedMs))
-    wakeAtMs = Math.max(nowMs + 1, newest + REACH_HEDGE_MS)
-  }
-  return { state, actions, wakeAtMs }
+  if (more && (state.tries.size < REACH_PARALLEL || [...state.tries.values()].some(({ startedMs }) => startedMs < state.sinceMs)))
+    wakeAtMs = slowMs(state)
+  else if (!more && !state.looking && state.fetched < REACH_ROUNDS)
+    wakeAtMs = Math.max(slowMs(state), state.fetched === 0 ? 0 : pauseOverMs(state, nowMs))
+  return { state, actions, wakeAtMs: wakeAtMs === undefined ? undefined : Math.max(nowMs + 1, wakeAtMs) }
 }
 
 function finish(state: ReachState, actions: readonly ReachAction[]): ReachStep {
