@@ -2,6 +2,7 @@
  * Circuits of services: built over paths through the second layer, each for one purpose.
  */
 
+import { LOCAL_CODES } from '../churn/index.js'
 import { errorFromCode, wrapError } from '../errors/index.js'
 import { type Engine, onAbort } from '../native/index.js'
 import {
@@ -45,7 +46,12 @@ export interface BuildOptions {
 }
 
 /** Another path helps against none of these. */
-const HOPELESS: ReadonlySet<string> = new Set(['ERR_ANONNET_NO_PATH', 'ERR_ANONNET_NOT_BOOTSTRAPPED', 'ERR_ANONNET_CLOSED'])
+const HOPELESS: ReadonlySet<string> = new Set([
+  'ERR_ANONNET_NO_PATH',
+  'ERR_ANONNET_NOT_BOOTSTRAPPED',
+  'ERR_ANONNET_CLOSED',
+  'ERR_ANONNET_RESOURCE_LIMIT'
+])
 
 /** A circuit that was built, and its last hop. */
 export interface ServiceCircuit {
@@ -140,9 +146,11 @@ export class ServiceCircuits {
         if (error === undefined || (hop !== undefined && hop > 0)) driver.guardAnswered(hops[0]?.nodeId ?? '', 'succeeded', startedAtMs)
         else if (hop === 0) driver.guardAnswered(hops[0]?.nodeId ?? '', 'failed', startedAtMs)
         if (error !== undefined) {
-          // Without a hop any but the guard may be the one that did not answer.
-          for (const relay of hop === undefined ? hops.slice(1) : hops.slice(hop, hop + 1)) this.avoid(relay.nodeId)
-          reject(wrapError(error))
+          const failed = wrapError(error)
+          // Without a hop any but the guard may be the one that did not answer, or it is about this machine and none of them.
+          const local = hop === undefined && LOCAL_CODES.has(failed.code)
+          for (const relay of local ? [] : hop === undefined ? hops.slice(1) : hops.slice(hop, hop + 1)) this.avoid(relay.nodeId)
+          reject(failed)
         } else if (signal.aborted) {
           engine.closeCircuit(circuit)
         } else {

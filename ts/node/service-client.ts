@@ -55,6 +55,8 @@ export class ServiceClient {
   readonly #ways = new Map<string, Way>()
   /** All that are open, older ones too. */
   readonly #open = new Set<Way>()
+  /** How many are being made. */
+  #making = 0
   /** By the service's name. */
   readonly #cache = new Map<string, Cached>()
   readonly #keys = new Map<string, Uint8Array>()
@@ -76,7 +78,8 @@ export class ServiceClient {
    * A circuit at whose other end the service is, for streams of that isolation.
    *
    * @throws ERR_ANONNET_SERVICE_ADDRESS, _SERVICE_NOT_FOUND, _RECORD_INVALID, _CLIENT_AUTH, _CLIENT_AUTH_WRONG, _INTRODUCTION_FAILED,
-   * _INTRODUCTION_TIMEOUT, _RENDEZVOUS_FAILED, _NOT_BOOTSTRAPPED, _NO_PATH, _TIMEOUT, _CLOSED; the signal's reason as it is.
+   * _INTRODUCTION_TIMEOUT, _RENDEZVOUS_FAILED, _NOT_BOOTSTRAPPED, _NO_PATH, _TIMEOUT, _CLOSED, _RESOURCE_LIMIT (too many services at
+   * the same time); the signal's reason as it is.
    */
   async circuit(
     address: ServiceAddress,
@@ -88,6 +91,8 @@ export class ServiceClient {
     let way = this.#ways.get(key)
     if (way !== undefined && (way.untilMs <= now || (way.open !== undefined && !this.#parts.circuits.has(way.open)))) way = undefined
     if (way === undefined) {
+      if (!this.#hasRoom(now)) throw errorFromCode('ERR_ANONNET_RESOURCE_LIMIT', { detail: 'services at the same time' })
+      this.#making += 1
       // Whoever gives up first must not take the way from those who wait for the same: it has a deadline of its own.
       const made: Way = {
         circuit: this.#make(address, limits.timeoutMs),
@@ -100,6 +105,7 @@ export class ServiceClient {
       this.#ways.set(key, made)
       made.circuit.then(
         (circuit) => {
+          this.#making -= 1
           made.open = circuit
           this.#open.add(made)
           this.#parts.circuits.onEnd(circuit, () => {
@@ -108,7 +114,10 @@ export class ServiceClient {
           })
           this.#look()
         },
-        () => this.#forget(key, made)
+        () => {
+          this.#making -= 1
+          this.#forget(key, made)
+        }
       )
     }
     way.usedMs = now
@@ -222,21 +231,32 @@ export class ServiceClient {
     if (this.#timer !== undefined || this.#open.size === 0 || this.#closed.signal.aborted) return
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      const streams = new Map(this.#parts.engine.snapshot().circuits.map(({ id, streams: open }) => [id, open]))
       const now = performance.now()
-      for (const way of this.#open) {
-        if (way.open === undefined) continue
-        if ((streams.get(way.open) ?? 0) > 0) way.usedMs = now
-        else if (now - way.usedMs >= CIRCUIT_IDLE_MS || way.untilMs <= now) this.#end(way, way.open)
-      }
+      for (const way of this.#idle(now)) if (now - way.usedMs >= CIRCUIT_IDLE_MS || way.untilMs <= now) this.#end(way)
       this.#look()
     }, LOOK_EVERY_MS).unref()
   }
 
-  #end(way: Way, circuit: number): void {
+  /** Ways without a stream, the one that had none for longest first. */
+  #idle(now: number): Way[] {
+    const streams = new Map(this.#parts.engine.circuits().map(({ id, streams: open }) => [id, open]))
+    for (const way of this.#open) if (way.open !== undefined && (streams.get(way.open) ?? 0) > 0) way.usedMs = now
+    return [...this.#open].filter(({ usedMs }) => usedMs < now).sort((a, b) => a.usedMs - b.usedMs)
+  }
+
+  /** Whether there may be another way. The link to the guard carries them all: where there are too many, one that is idle goes. */
+  #hasRoom(now: number): boolean {
+    if (this.#open.size + this.#making < serviceLimits.MAX_WAYS) return true
+    const [longest] = this.#idle(now)
+    if (longest === undefined || now - longest.usedMs < serviceLimits.MEETING_GRACE_MS) return false
+    this.#end(longest)
+    return true
+  }
+
+  #end(way: Way): void {
     this.#open.delete(way)
     for (const [key, other] of this.#ways) if (other === way) this.#ways.delete(key)
-    this.#parts.circuits.close(circuit)
+    if (way.open !== undefined) this.#parts.circuits.close(way.open)
   }
 }
 
