@@ -40,6 +40,8 @@ export interface BuildOptions {
   /** Node ids that the last hop must not have. */
   without?: readonly string[]
   timeoutMs?: number
+  /** Paths that are tried at most. */
+  tries?: number
   signal?: AbortSignal | undefined
   /** Told of the last hop before it is built. */
   onPath?: (last: string) => void
@@ -82,7 +84,7 @@ export class ServiceCircuits {
    * @throws ERR_ANONNET_NOT_BOOTSTRAPPED, _NO_PATH, what building it met, _TIMEOUT; the signal's reason as it is.
    */
   build(kind: ServiceKind, options: BuildOptions = {}): Promise<ServiceCircuit> {
-    const { signal, timeoutMs = SERVICE_BUILD_TIMEOUT_MS } = options
+    const { signal, timeoutMs = SERVICE_BUILD_TIMEOUT_MS, tries: most = MAX_BUILD_TRIES } = options
     if (signal?.aborted) return Promise.reject(signal.reason)
     const deadline = performance.now() + Math.min(timeoutMs, SERVICE_BUILD_TIMEOUT_MS)
     const tries = new AbortController()
@@ -102,14 +104,14 @@ export class ServiceCircuits {
         clearTimeout(timer)
         started += 1
         running += 1
-        if (started < MAX_BUILD_TRIES) timer = setTimeout(next, BUILD_HEDGE_MS).unref()
+        if (started < most) timer = setTimeout(next, BUILD_HEDGE_MS).unref()
         const left = Math.max(1, Math.ceil(deadline - performance.now()))
         this.#build(kind, { ...options, timeoutMs: left, signal: tries.signal }, slow).then(
           (built) => settle(() => resolve(built)),
           (error: unknown) => {
             running -= 1
             if (tries.signal.aborted || running > 0) return
-            const again = started < MAX_BUILD_TRIES && performance.now() < deadline && !HOPELESS.has(wrapError(error).code)
+            const again = started < most && performance.now() < deadline && !HOPELESS.has(wrapError(error).code)
             if (again) next()
             else settle(() => reject(error))
           }

@@ -32,7 +32,9 @@ import type { ServiceMeetings } from './service-meetings.js'
 
 const INTRO_TIMEOUT_MS = 10_000
 const STORE_TIMEOUT_MS = 30_000
-const MEET_TIMEOUT_MS = 15_000
+/** A rendezvous point is the client's choice: one that never answers holds a place for so long and so many paths, no more. */
+const MEET_TIMEOUT_MS = 4_500
+const MEET_TRIES = 2
 /** While there is no place for another client, so long until it is looked for one again. */
 const FULL_MS = 1_000
 /** Revisions go up with the seconds. */
@@ -344,7 +346,7 @@ export class ServiceHost {
     const { signal } = this.#abort
     let circuit: number | undefined
     try {
-      const built = await circuits.build('meet', { last: rendezvous, timeoutMs: MEET_TIMEOUT_MS, signal })
+      const built = await circuits.build('meet', { last: rendezvous, timeoutMs: MEET_TIMEOUT_MS, tries: MEET_TRIES, signal })
       circuit = built.circuit
       // Streams may come right behind: the circuit is known before the client is told.
       this.#meetings.add(circuit)

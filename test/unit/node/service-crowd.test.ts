@@ -59,6 +59,29 @@ describe('a service that more clients meet than its guard’s link carries', () 
   })
 })
 
+describe('a rendezvous point that never answers', () => {
+  it('is given up soon, and five a second of them keep nobody out', async () => {
+    const world = new World()
+    const { host, introduce } = await world.host()
+    const silent = id(9)
+    world.outcome = (path) => (path.at(-1) === silent ? 'silent' : 'built')
+    const paths = (): number => world.paths.filter((path) => path.length === 4 && path.at(-1) === silent).length
+    introduce(silent)
+    await vi.advanceTimersByTimeAsync(6_000)
+    expect(paths()).toBe(2)
+    expect(world.dropped.length).toBe(1)
+    // Five a second of them, for half a minute, hold fewer places than there are: who comes with a good one is met at once.
+    for (let client = 0; client < 150; client++) {
+      introduce(silent)
+      if (client % 10 === 0) introduce(id(1 + (client % 8)))
+      await vi.advanceTimersByTimeAsync(200)
+    }
+    expect(world.accepted.length).toBe(15)
+    host.close()
+    world.driver.close()
+  })
+})
+
 describe('a link to the guard that is full', () => {
   it('costs neither the guard nor the relays behind it anything, and is told at once', async () => {
     const world = new World()
