@@ -37,8 +37,8 @@ export interface ServiceCircuitsParts {
 export interface BuildOptions {
   /** Node id of the last hop, where the other side chose it. */
   last?: string
-  /** Node ids that the last hop must not have. */
-  without?: readonly string[]
+  /** Node ids that the last hop must not have; read anew for each path. */
+  without?: Iterable<string>
   timeoutMs?: number
   /** Paths that are tried at most. */
   tries?: number
@@ -130,7 +130,7 @@ export class ServiceCircuits {
     const { signal, timeoutMs } = options
     const { list } = driver
     if (list !== undefined) this.#keepLayer(refreshSecondLayer(this.#layer, list, driver.guards, cryptoRng, Date.now()))
-    const request = { kind, last: options.last, without: options.without, avoid: new Set([...slow, ...this.#failing()]) }
+    const request = { kind, last: options.last, without: [...(options.without ?? [])], avoid: new Set([...slow, ...this.#failing()]) }
     const chosen = selectServicePath(list, driver.guards, this.#layer, request, cryptoRng, Date.now(), rules)
     driver.guards = chosen.guards
     if (!chosen.ok) return Promise.reject(errorFromCode(chosen.code))

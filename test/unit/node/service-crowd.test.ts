@@ -14,12 +14,12 @@ describe('a service that more clients meet than its guard’s link carries', () 
     const { host, introduce } = await world.host()
     const guards = world.driver.guards
     const before = world.open.size
-    for (let client = 0; client < 1_500; client++) {
+    for (let client = 0; client < 1_100; client++) {
       introduce(id(1 + (client % 40)))
       await vi.advanceTimersByTimeAsync(16)
     }
     await vi.advanceTimersByTimeAsync(MEETING_GRACE_MS)
-    expect(world.accepted.length).toBeGreaterThan(1_000)
+    expect(world.accepted.length).toBeGreaterThan(900)
     expect(world.open.size).toBeGreaterThan(MAX_MEETINGS)
     expect(world.most).toBeLessThan(before + MAX_MEETINGS + 64)
     expect(world.refused).toBe(0)

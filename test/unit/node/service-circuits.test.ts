@@ -1,0 +1,36 @@
+/** Circuits of services: over which paths, while several are tried at the same time. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { lookUp, store } from '../../../ts/node/service-lookup.js'
+import { useFakeTime, World } from './service-world.js'
+
+beforeEach(useFakeTime)
+afterEach(() => void vi.useRealTimers())
+
+const LIMITS = { timeoutMs: 12_000 }
+
+describe('a lookup or a store whose circuits take long', () => {
+  it('asks over no last hop twice', async () => {
+    const world = new World()
+    world.outcome = (path) => (path.length === 3 ? 'silent' : 'built')
+    const lastOf = (from: number): string[] => world.paths.slice(from).map((path) => path.at(-1) ?? '')
+    const service = { blinded: new Uint8Array(32).fill(7), period: 20_000 }
+    for (const run of [
+      () => lookUp(world, service, Date.now(), LIMITS).catch(() => undefined),
+      () => {
+        // All replicas of a descriptor share the names of those that were asked.
+        const asked = new Set<string>()
+        return Promise.all([0, 1, 2].map(() => store(world, new Uint8Array(9), asked, LIMITS)))
+      }
+    ]) {
+      const from = world.paths.length
+      const running = run()
+      await vi.advanceTimersByTimeAsync(6_000)
+      const last = lastOf(from)
+      expect(last.length).toBeGreaterThanOrEqual(12)
+      expect(new Set(last).size).toBe(last.length)
+      await vi.advanceTimersByTimeAsync(60_000)
+      await running
+    }
+    world.driver.close()
+  })
+})
