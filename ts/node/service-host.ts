@@ -69,6 +69,8 @@ interface Point {
 export class ServiceHost {
   readonly #parts: ServiceHostParts
   readonly #points = new Map<number, Point>()
+  /** Last hops that are tried for each point that is being established. */
+  readonly #tried = new Map<number, Set<string>>()
   /** Introductions that wait for their turn. */
   readonly #introductions = new Map<number, Introduction>()
   /** Circuits on which clients are. */
@@ -233,14 +235,19 @@ export class ServiceHost {
   async #establish(point: number, avoid: readonly string[]): Promise<void> {
     const { engine, circuits } = this.#parts
     const { signal } = this.#abort
+    this.#tried.set(point, new Set())
+    // Read for each path that is tried: the others are chosen at the same time, and no relay is to be two of a service's points.
+    const others = (also: readonly string[]): Iterable<string> => ({ [Symbol.iterator]: () => [...also, ...this.#others(point)].values() })
     let circuit: number | undefined
     try {
-      const onPath = (nodeId: string): void => this.#dispatch({ type: 'chosen', point, nodeId })
+      const onPath = (nodeId: string): void => {
+        this.#tried.get(point)?.add(nodeId)
+        this.#dispatch({ type: 'chosen', point, nodeId })
+      }
       // In a network that is too small for others, one that failed before is better than none.
-      const built = await circuits.build('intro', { without: avoid, signal, onPath }).catch((error: unknown) => {
+      const built = await circuits.build('intro', { without: others(avoid), signal, onPath }).catch((error: unknown) => {
         if ((error as { code?: unknown }).code !== 'ERR_ANONNET_NO_PATH') throw error
-        const inUse = [...this.#points.values()].map(({ intro }) => intro.nodeId)
-        return circuits.build('intro', { without: inUse, signal, onPath })
+        return circuits.build('intro', { without: others([]), signal, onPath })
       })
       circuit = built.circuit
       const keys = await engine.services.establishIntro(circuit, { timeoutMs: INTRO_TIMEOUT_MS, signal })
@@ -253,7 +260,15 @@ export class ServiceHost {
     } catch {
       if (circuit !== undefined) circuits.close(circuit)
       this.#dispatch({ type: 'lost', point })
+    } finally {
+      this.#tried.delete(point)
     }
+  }
+
+  /** Relays that are, or may become, other introduction points. */
+  #others(point: number): string[] {
+    const up = [...this.#points].flatMap(([id, { intro }]) => (id === point ? [] : [intro.nodeId]))
+    return [...up, ...[...this.#tried].flatMap(([id, tried]) => (id === point ? [] : [...tried]))]
   }
 
   #lost(point: number): void {

@@ -34,3 +34,29 @@ describe('a lookup or a store whose circuits take long', () => {
     world.driver.close()
   })
 })
+
+describe('the introduction points of a service', () => {
+  it('are different relays from the first on, though all are chosen at the same moment and some take long', async () => {
+    for (let run = 0; run < 10; run++) {
+      const world = new World(14)
+      // So few relays that two of three would often be the same, and the first path of each takes long.
+      const slow = new Set<string>()
+      world.outcome = ([, , last = '']) => {
+        if (slow.size >= 3) return 'built'
+        slow.add(last)
+        return 'silent'
+      }
+      const establish = vi.spyOn(world.engine.services, 'establishIntro')
+      const { host } = await world.host()
+      expect(establish).not.toHaveBeenCalled()
+      const first = world.paths.map((path) => path.at(-1))
+      expect(new Set(first).size).toBe(3)
+      await vi.advanceTimersByTimeAsync(2_000)
+      expect(host.introPoints).toBe(3)
+      const last = world.paths.map((path) => path.at(-1) ?? '')
+      expect(new Set(last.slice(3, 6)).size).toBe(3)
+      host.close()
+      world.driver.close()
+    }
+  })
+})

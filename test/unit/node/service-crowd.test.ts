@@ -9,7 +9,7 @@ beforeEach(useFakeTime)
 afterEach(() => void vi.useRealTimers())
 
 describe('a service that more clients meet than its guard’s link carries', () => {
-  it('keeps a bounded number of them and its guard, and closes those that are idle', async () => {
+  it('keeps a bounded number of them and its guard, and closes those that are idle', { timeout: 120_000 }, async () => {
     const world = new World()
     const { host, introduce } = await world.host()
     const guards = world.driver.guards
@@ -37,7 +37,7 @@ describe('a service that more clients meet than its guard’s link carries', () 
     world.driver.close()
   })
 
-  it('makes nobody who has a stream go for a newcomer, who waits for his turn instead', async () => {
+  it('makes nobody who has a stream go for a newcomer, who waits for his turn instead', { timeout: 120_000 }, async () => {
     const world = new World()
     const { host, introduce } = await world.host()
     for (let client = 0; world.accepted.length < MAX_MEETINGS; client++) {
