@@ -43,6 +43,9 @@ interface Way {
   readonly circuit: Promise<number>
   /** Set once it is there. */
   open: number | undefined
+  /** Those who wait for it; when the last of them has given up it is given up too. */
+  waiting: number
+  readonly abort: AbortController
   /** When it is there or has failed, at the latest. */
   readonly deadlineMs: number
   readonly untilMs: number
@@ -86,18 +89,38 @@ export class ServiceClient {
     isolation: string,
     limits: { timeoutMs: number; signal?: AbortSignal | undefined }
   ): Promise<number> {
+    const deadline = performance.now() + limits.timeoutMs
+    for (;;) {
+      const left = deadline - performance.now()
+      const { way, own } = this.#way(address, isolation, left)
+      try {
+        return await this.#wait(way, { ...limits, timeoutMs: left })
+      } catch (error) {
+        // The time that is over may be that of whoever asked for the way first.
+        const late = !own && performance.now() >= way.deadlineMs - WORD_MS
+        if (!late || limits.signal?.aborted || deadline - performance.now() <= WORD_MS) throw error
+      }
+    }
+  }
+
+  /** The way for that isolation, or a new one that is `own`. */
+  #way(address: ServiceAddress, isolation: string, timeoutMs: number): { way: Way; own: boolean } {
     const key = `${address.name} ${isolation}`
     const now = performance.now()
     let way = this.#ways.get(key)
     if (way !== undefined && (way.untilMs <= now || (way.open !== undefined && !this.#parts.circuits.has(way.open)))) way = undefined
+    const own = way === undefined
     if (way === undefined) {
       if (!this.#hasRoom(now)) throw errorFromCode('ERR_ANONNET_RESOURCE_LIMIT', { detail: 'services at the same time' })
       this.#making += 1
       // Whoever gives up first must not take the way from those who wait for the same: it has a deadline of its own.
+      const abort = new AbortController()
       const made: Way = {
-        circuit: this.#make(address, limits.timeoutMs),
+        circuit: this.#make(address, timeoutMs, AbortSignal.any([this.#closed.signal, abort.signal])),
         open: undefined,
-        deadlineMs: now + limits.timeoutMs,
+        waiting: 0,
+        abort,
+        deadlineMs: now + timeoutMs,
         untilMs: now + CIRCUIT_LIFETIME_MS * (0.8 + 0.2 * Math.random()),
         usedMs: now
       }
@@ -121,9 +144,19 @@ export class ServiceClient {
       )
     }
     way.usedMs = now
+    return { way, own }
+  }
+
+  async #wait(way: Way, limits: { timeoutMs: number; signal?: AbortSignal | undefined }): Promise<number> {
     // What it fails with says more than that the time is over: where both come to the same moment, its word counts.
-    const soon = way.open === undefined && way.deadlineMs <= now + limits.timeoutMs + WORD_MS
-    return withLimits(way.circuit, { ...limits, timeoutMs: soon ? limits.timeoutMs + WORD_MS : limits.timeoutMs })
+    const soon = way.open === undefined && way.deadlineMs <= performance.now() + limits.timeoutMs + WORD_MS
+    way.waiting += 1
+    try {
+      return await withLimits(way.circuit, { ...limits, timeoutMs: soon ? limits.timeoutMs + WORD_MS : limits.timeoutMs })
+    } finally {
+      way.waiting -= 1
+      if (way.waiting === 0 && way.open === undefined) this.#giveUp(way)
+    }
   }
 
   /** A circuit was of no use to a stream: the next gets another one. */
@@ -146,9 +179,8 @@ export class ServiceClient {
     this.#closed.abort(errorFromCode('ERR_ANONNET_CLOSED'))
   }
 
-  async #make(address: ServiceAddress, timeoutMs: number): Promise<number> {
+  async #make(address: ServiceAddress, timeoutMs: number, signal: AbortSignal): Promise<number> {
     const { engine, driver, circuits } = this.#parts
-    const { signal } = this.#closed
     signal.throwIfAborted()
     const deadline = performance.now() + timeoutMs
     driver.demand()
@@ -220,6 +252,11 @@ export class ServiceClient {
       })
       const unlisten = onAbort(signal, () => settle(() => reject(signal.reason)))
     })
+  }
+
+  #giveUp(way: Way): void {
+    for (const [key, other] of this.#ways) if (other === way) this.#forget(key, way)
+    way.abort.abort(errorFromCode('ERR_ANONNET_ABORTED'))
   }
 
   #forget(key: string, way: Way): void {
