@@ -213,7 +213,7 @@ export function built(draft: Draft, id: number, circuit: number): void {
 }
 
 /** Codes that are about this machine and say nothing of any relay. */
-const LOCAL_CODES: ReadonlySet<string> = new Set<ErrorCode>([
+export const LOCAL_CODES: ReadonlySet<string> = new Set<ErrorCode>([
   'ERR_ANONNET_ABORTED',
   'ERR_ANONNET_CLOSED',
   'ERR_ANONNET_INTERNAL',

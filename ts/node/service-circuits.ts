@@ -2,7 +2,7 @@
  * Circuits of services: built over paths through the second layer, each for one purpose.
  */
 
-import { hedgeDelayMs, withSample } from '../churn/index.js'
+import { hedgeDelayMs, LOCAL_CODES, withSample } from '../churn/index.js'
 import { errorFromCode, wrapError } from '../errors/index.js'
 import { type Engine, onAbort } from '../native/index.js'
 import {
@@ -40,16 +40,23 @@ export interface ServiceCircuitsParts {
 export interface BuildOptions {
   /** Node id of the last hop, where the other side chose it. */
   last?: string
-  /** Node ids that the last hop must not have; asked for each try. */
-  without?: () => readonly string[]
+  /** Node ids that the last hop must not have; read anew for each path. */
+  without?: Iterable<string>
   timeoutMs?: number
+  /** Paths that are tried at most. */
+  tries?: number
   signal?: AbortSignal | undefined
   /** Told of the last hop before it is built. */
   onPath?: (last: string) => void
 }
 
 /** Another path helps against none of these. */
-const HOPELESS: ReadonlySet<string> = new Set(['ERR_ANONNET_NO_PATH', 'ERR_ANONNET_NOT_BOOTSTRAPPED', 'ERR_ANONNET_CLOSED'])
+const HOPELESS: ReadonlySet<string> = new Set([
+  'ERR_ANONNET_NO_PATH',
+  'ERR_ANONNET_NOT_BOOTSTRAPPED',
+  'ERR_ANONNET_CLOSED',
+  'ERR_ANONNET_RESOURCE_LIMIT'
+])
 
 /** A circuit that was built, and its last hop. */
 export interface ServiceCircuit {
@@ -93,7 +100,7 @@ export class ServiceCircuits {
    * @throws ERR_ANONNET_NOT_BOOTSTRAPPED, _NO_PATH, what building it met, _TIMEOUT; the signal's reason as it is.
    */
   build(kind: ServiceKind, options: BuildOptions = {}): Promise<ServiceCircuit> {
-    const { signal, timeoutMs = SERVICE_BUILD_TIMEOUT_MS } = options
+    const { signal, timeoutMs = SERVICE_BUILD_TIMEOUT_MS, tries: most = MAX_BUILD_TRIES } = options
     if (signal?.aborted) return Promise.reject(signal.reason)
     const deadline = performance.now() + Math.min(timeoutMs, SERVICE_BUILD_TIMEOUT_MS)
     const tries = new AbortController()
@@ -114,14 +121,14 @@ export class ServiceCircuits {
         clearTimeout(timer)
         started += 1
         running += 1
-        if (started < MAX_BUILD_TRIES) timer = setTimeout(next, Math.min(HEDGE.hedgeMaxMs, hedgeMs * 2 ** (started - 1))).unref()
+        if (started < most) timer = setTimeout(next, Math.min(HEDGE.hedgeMaxMs, hedgeMs * 2 ** (started - 1))).unref()
         const left = Math.max(1, Math.ceil(deadline - performance.now()))
         this.#build(kind, { ...options, timeoutMs: left, signal: tries.signal }, slow).then(
           (built) => settle(() => resolve(built)),
           (error: unknown) => {
             running -= 1
             if (tries.signal.aborted || running > 0) return
-            const again = started < MAX_BUILD_TRIES && performance.now() < deadline && !HOPELESS.has(wrapError(error).code)
+            const again = started < most && performance.now() < deadline && !HOPELESS.has(wrapError(error).code)
             if (again) next()
             else settle(() => reject(error))
           }
@@ -139,7 +146,7 @@ export class ServiceCircuits {
     const request = {
       kind,
       last: options.last,
-      without: options.without?.(),
+      without: [...(options.without ?? [])],
       avoid: new Set([...tried.relays, ...this.#failing()]),
       unreached: this.#unreached(tried)
     }
@@ -164,9 +171,11 @@ export class ServiceCircuits {
         if (error === undefined || (hop !== undefined && hop > 0)) driver.guardAnswered(hops[0]?.nodeId ?? '', 'succeeded', startedAtMs)
         else if (hop === 0) driver.guardAnswered(hops[0]?.nodeId ?? '', 'failed', startedAtMs)
         if (error !== undefined) {
-          // Without a hop any but the guard may be the one that did not answer.
-          for (const relay of hop === undefined ? hops.slice(1) : hops.slice(hop, hop + 1)) this.avoid(relay.nodeId)
-          reject(wrapError(error))
+          const failed = wrapError(error)
+          // Without a hop any but the guard may be the one that did not answer, or it is about this machine and none of them.
+          const local = hop === undefined && LOCAL_CODES.has(failed.code)
+          for (const relay of local ? [] : hop === undefined ? hops.slice(1) : hops.slice(hop, hop + 1)) this.avoid(relay.nodeId)
+          reject(failed)
         } else if (signal.aborted) {
           engine.closeCircuit(circuit)
         } else {

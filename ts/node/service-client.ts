@@ -43,6 +43,9 @@ interface Way {
   readonly circuit: Promise<number>
   /** Set once it is there. */
   open: number | undefined
+  /** Those who wait for it; when the last of them has given up it is given up too. */
+  waiting: number
+  readonly abort: AbortController
   /** When it is there or has failed, at the latest. */
   readonly deadlineMs: number
   readonly untilMs: number
@@ -55,6 +58,8 @@ export class ServiceClient {
   readonly #ways = new Map<string, Way>()
   /** All that are open, older ones too. */
   readonly #open = new Set<Way>()
+  /** How many are being made. */
+  #making = 0
   /** By the service's name. */
   readonly #cache = new Map<string, Cached>()
   readonly #keys = new Map<string, Uint8Array>()
@@ -76,23 +81,46 @@ export class ServiceClient {
    * A circuit at whose other end the service is, for streams of that isolation.
    *
    * @throws ERR_ANONNET_SERVICE_ADDRESS, _SERVICE_NOT_FOUND, _RECORD_INVALID, _CLIENT_AUTH, _CLIENT_AUTH_WRONG, _INTRODUCTION_FAILED,
-   * _INTRODUCTION_TIMEOUT, _RENDEZVOUS_FAILED, _NOT_BOOTSTRAPPED, _NO_PATH, _TIMEOUT, _CLOSED; the signal's reason as it is.
+   * _INTRODUCTION_TIMEOUT, _RENDEZVOUS_FAILED, _NOT_BOOTSTRAPPED, _NO_PATH, _TIMEOUT, _CLOSED, _RESOURCE_LIMIT (too many services at
+   * the same time); the signal's reason as it is.
    */
   async circuit(
     address: ServiceAddress,
     isolation: string,
     limits: { timeoutMs: number; signal?: AbortSignal | undefined }
   ): Promise<number> {
+    const deadline = performance.now() + limits.timeoutMs
+    for (;;) {
+      const left = deadline - performance.now()
+      const { way, own } = this.#way(address, isolation, left)
+      try {
+        return await this.#wait(way, { ...limits, timeoutMs: left })
+      } catch (error) {
+        // The time that is over may be that of whoever asked for the way first.
+        const late = !own && performance.now() >= way.deadlineMs - WORD_MS
+        if (!late || limits.signal?.aborted || deadline - performance.now() <= WORD_MS) throw error
+      }
+    }
+  }
+
+  /** The way for that isolation, or a new one that is `own`. */
+  #way(address: ServiceAddress, isolation: string, timeoutMs: number): { way: Way; own: boolean } {
     const key = `${address.name} ${isolation}`
     const now = performance.now()
     let way = this.#ways.get(key)
     if (way !== undefined && (way.untilMs <= now || (way.open !== undefined && !this.#parts.circuits.has(way.open)))) way = undefined
+    const own = way === undefined
     if (way === undefined) {
+      if (!this.#hasRoom(now)) throw errorFromCode('ERR_ANONNET_RESOURCE_LIMIT', { detail: 'services at the same time' })
+      this.#making += 1
       // Whoever gives up first must not take the way from those who wait for the same: it has a deadline of its own.
+      const abort = new AbortController()
       const made: Way = {
-        circuit: this.#make(address, limits.timeoutMs),
+        circuit: this.#make(address, timeoutMs, AbortSignal.any([this.#closed.signal, abort.signal])),
         open: undefined,
-        deadlineMs: now + limits.timeoutMs,
+        waiting: 0,
+        abort,
+        deadlineMs: now + timeoutMs,
         untilMs: now + CIRCUIT_LIFETIME_MS * (0.8 + 0.2 * Math.random()),
         usedMs: now
       }
@@ -100,6 +128,7 @@ export class ServiceClient {
       this.#ways.set(key, made)
       made.circuit.then(
         (circuit) => {
+          this.#making -= 1
           made.open = circuit
           this.#open.add(made)
           this.#parts.circuits.onEnd(circuit, () => {
@@ -108,13 +137,26 @@ export class ServiceClient {
           })
           this.#look()
         },
-        () => this.#forget(key, made)
+        () => {
+          this.#making -= 1
+          this.#forget(key, made)
+        }
       )
     }
     way.usedMs = now
+    return { way, own }
+  }
+
+  async #wait(way: Way, limits: { timeoutMs: number; signal?: AbortSignal | undefined }): Promise<number> {
     // What it fails with says more than that the time is over: where both come to the same moment, its word counts.
-    const soon = way.open === undefined && way.deadlineMs <= now + limits.timeoutMs + WORD_MS
-    return withLimits(way.circuit, { ...limits, timeoutMs: soon ? limits.timeoutMs + WORD_MS : limits.timeoutMs })
+    const soon = way.open === undefined && way.deadlineMs <= performance.now() + limits.timeoutMs + WORD_MS
+    way.waiting += 1
+    try {
+      return await withLimits(way.circuit, { ...limits, timeoutMs: soon ? limits.timeoutMs + WORD_MS : limits.timeoutMs })
+    } finally {
+      way.waiting -= 1
+      if (way.waiting === 0 && way.open === undefined) this.#giveUp(way)
+    }
   }
 
   /** A circuit was of no use to a stream: the next gets another one, through other relays if it did not even answer. */
@@ -138,9 +180,8 @@ export class ServiceClient {
     this.#closed.abort(errorFromCode('ERR_ANONNET_CLOSED'))
   }
 
-  async #make(address: ServiceAddress, timeoutMs: number): Promise<number> {
+  async #make(address: ServiceAddress, timeoutMs: number, signal: AbortSignal): Promise<number> {
     const { engine, driver, circuits } = this.#parts
-    const { signal } = this.#closed
     signal.throwIfAborted()
     const deadline = performance.now() + timeoutMs
     driver.demand()
@@ -214,6 +255,11 @@ export class ServiceClient {
     })
   }
 
+  #giveUp(way: Way): void {
+    for (const [key, other] of this.#ways) if (other === way) this.#forget(key, way)
+    way.abort.abort(errorFromCode('ERR_ANONNET_ABORTED'))
+  }
+
   #forget(key: string, way: Way): void {
     if (this.#ways.get(key) === way) this.#ways.delete(key)
   }
@@ -223,21 +269,32 @@ export class ServiceClient {
     if (this.#timer !== undefined || this.#open.size === 0 || this.#closed.signal.aborted) return
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      const streams = new Map(this.#parts.engine.snapshot().circuits.map(({ id, streams: open }) => [id, open]))
       const now = performance.now()
-      for (const way of this.#open) {
-        if (way.open === undefined) continue
-        if ((streams.get(way.open) ?? 0) > 0) way.usedMs = now
-        else if (now - way.usedMs >= CIRCUIT_IDLE_MS || way.untilMs <= now) this.#end(way, way.open)
-      }
+      for (const way of this.#idle(now)) if (now - way.usedMs >= CIRCUIT_IDLE_MS || way.untilMs <= now) this.#end(way)
       this.#look()
     }, LOOK_EVERY_MS).unref()
   }
 
-  #end(way: Way, circuit: number): void {
+  /** Ways without a stream, the one that had none for longest first. */
+  #idle(now: number): Way[] {
+    const streams = new Map(this.#parts.engine.circuits().map(({ id, streams: open }) => [id, open]))
+    for (const way of this.#open) if (way.open !== undefined && (streams.get(way.open) ?? 0) > 0) way.usedMs = now
+    return [...this.#open].filter(({ usedMs }) => usedMs < now).sort((a, b) => a.usedMs - b.usedMs)
+  }
+
+  /** Whether there may be another way. The link to the guard carries them all: where there are too many, one that is idle goes. */
+  #hasRoom(now: number): boolean {
+    if (this.#open.size + this.#making < serviceLimits.MAX_WAYS) return true
+    const [longest] = this.#idle(now)
+    if (longest === undefined || now - longest.usedMs < serviceLimits.MEETING_GRACE_MS) return false
+    this.#end(longest)
+    return true
+  }
+
+  #end(way: Way): void {
     this.#open.delete(way)
     for (const [key, other] of this.#ways) if (other === way) this.#ways.delete(key)
-    this.#parts.circuits.close(circuit)
+    if (way.open !== undefined) this.#parts.circuits.close(way.open)
   }
 }
 

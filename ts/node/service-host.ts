@@ -18,7 +18,6 @@ import {
   revisionKey,
   type ServiceAddress,
   sealDescriptor,
-  serviceLimits,
   serviceTimeMs,
   type UpkeepAction,
   type UpkeepEvent,
@@ -29,10 +28,15 @@ import type { CircuitDriver } from './circuits.js'
 import { cryptoRng } from './runner.js'
 import type { ServiceCircuits } from './service-circuits.js'
 import { lookUp, store } from './service-lookup.js'
+import type { ServiceMeetings } from './service-meetings.js'
 
 const INTRO_TIMEOUT_MS = 10_000
 const STORE_TIMEOUT_MS = 30_000
-const MEET_TIMEOUT_MS = 15_000
+/** A rendezvous point is the client's choice: one that never answers holds a place for so long and so many paths, no more. */
+const MEET_TIMEOUT_MS = 4_500
+const MEET_TRIES = 2
+/** While there is no place for another client, so long until it is looked for one again. */
+const FULL_MS = 1_000
 /** Revisions go up with the seconds. */
 const REVISION_STEP_MS = 1_000
 /** Periods change and loads fall while nothing happens. */
@@ -42,6 +46,8 @@ export interface ServiceHostParts {
   engine: Engine
   driver: CircuitDriver
   circuits: ServiceCircuits
+  /** Of all services of the node. */
+  meetings: ServiceMeetings
   seed: Uint8Array
   address: ServiceAddress
   /** X25519 keys of those who may reach it; empty for everybody. */
@@ -63,6 +69,8 @@ interface Point {
 export class ServiceHost {
   readonly #parts: ServiceHostParts
   readonly #points = new Map<number, Point>()
+  /** Last hops that are tried for each point that is being established. */
+  readonly #tried = new Map<number, Set<string>>()
   /** Introductions that wait for their turn. */
   readonly #introductions = new Map<number, Introduction>()
   /** Circuits on which clients are. */
@@ -138,8 +146,10 @@ export class ServiceHost {
     clearTimeout(this.#serving)
     for (const request of this.#introductions.keys()) this.#parts.engine.services.dropIntroduction(request)
     this.#introductions.clear()
-    for (const circuit of this.#meetings) this.#parts.circuits.close(circuit)
-    this.#meetings.clear()
+    for (const circuit of [...this.#meetings]) {
+      this.#left(circuit)
+      this.#parts.circuits.close(circuit)
+    }
   }
 
   /** Whether the circuit is one of its introduction points; then the introduction is taken or dropped. */
@@ -154,10 +164,6 @@ export class ServiceHost {
       this.#parts.engine.services.dropIntroduction(request)
       return true
     }
-    if (this.#meetings.size >= serviceLimits.MAX_MEETINGS) {
-      this.#dropAll([request])
-      return true
-    }
     const { verdict, dropped } = this.#load.offer(request, introduction.pow, performance.now())
     this.#dropAll(verdict === 'taken' ? dropped : [...dropped, request])
     if (verdict === 'taken') {
@@ -170,6 +176,7 @@ export class ServiceHost {
   /** Whether the circuit is one on which a client is; then the stream is taken or refused. */
   incoming(event: IncomingStreamEvent): boolean {
     if (!this.#meetings.has(event.circuit)) return false
+    this.#parts.meetings.used(event.circuit)
     this.#parts.onStream(event)
     return true
   }
@@ -228,15 +235,19 @@ export class ServiceHost {
   async #establish(point: number, avoid: readonly string[]): Promise<void> {
     const { engine, circuits } = this.#parts
     const { signal } = this.#abort
+    this.#tried.set(point, new Set())
+    // Read for each path that is tried: the others are chosen at the same time, and no relay is to be two of a service's points.
+    const others = (also: readonly string[]): Iterable<string> => ({ [Symbol.iterator]: () => [...also, ...this.#others(point)].values() })
     let circuit: number | undefined
     try {
-      const onPath = (nodeId: string): void => this.#dispatch({ type: 'chosen', point, nodeId })
-      // Others may choose at the same time: two points at one relay die together.
-      const others = (): string[] => [...this.#state.points.values()].flatMap(({ id, nodeId }) => (id === point ? [] : (nodeId ?? [])))
+      const onPath = (nodeId: string): void => {
+        this.#tried.get(point)?.add(nodeId)
+        this.#dispatch({ type: 'chosen', point, nodeId })
+      }
       // In a network that is too small for others, one that failed before is better than none.
-      const built = await circuits.build('intro', { without: () => [...avoid, ...others()], signal, onPath }).catch((error: unknown) => {
+      const built = await circuits.build('intro', { without: others(avoid), signal, onPath }).catch((error: unknown) => {
         if ((error as { code?: unknown }).code !== 'ERR_ANONNET_NO_PATH') throw error
-        return circuits.build('intro', { without: others, signal, onPath })
+        return circuits.build('intro', { without: others([]), signal, onPath })
       })
       circuit = built.circuit
       const keys = await engine.services.establishIntro(circuit, { timeoutMs: INTRO_TIMEOUT_MS, signal })
@@ -249,7 +260,15 @@ export class ServiceHost {
     } catch {
       if (circuit !== undefined) circuits.close(circuit)
       this.#dispatch({ type: 'lost', point })
+    } finally {
+      this.#tried.delete(point)
     }
+  }
+
+  /** Relays that are, or may become, other introduction points. */
+  #others(point: number): string[] {
+    const up = [...this.#points].flatMap(([id, { intro }]) => (id === point ? [] : [intro.nodeId]))
+    return [...up, ...[...this.#tried].flatMap(([id, tried]) => (id === point ? [] : [...tried]))]
   }
 
   #lost(point: number): void {
@@ -316,40 +335,56 @@ export class ServiceHost {
     return Math.min(...stored)
   }
 
-  /** Meets those whose turn it is. */
+  /** Meets those whose turn it is. Where there is no place for another client they wait, and who proves the most work goes first. */
   #serve(): void {
     clearTimeout(this.#serving)
-    for (let request = this.#load.next(performance.now()); request !== undefined; request = this.#load.next(performance.now())) {
-      const introduction = this.#introductions.get(request)
-      this.#introductions.delete(request)
-      if (introduction === undefined) this.#load.finished()
-      else void this.#meet(request, introduction)
+    const { meetings } = this.#parts
+    while (this.#load.waiting > 0 && meetings.reserve()) {
+      const request = this.#load.next(performance.now())
+      const introduction = request === undefined ? undefined : this.#introductions.get(request)
+      if (request !== undefined && introduction !== undefined) {
+        this.#introductions.delete(request)
+        void this.#meet(request, introduction)
+        continue
+      }
+      meetings.release()
+      if (request === undefined) break
+      this.#load.finished()
     }
     const atMs = this.#load.nextMs(performance.now())
-    if (atMs !== undefined) this.#serving = setTimeout(() => this.#serve(), Math.max(1, atMs - performance.now())).unref()
+    if (atMs === undefined) return
+    this.#serving = setTimeout(() => this.#serve(), Math.max(meetings.full ? FULL_MS : 1, atMs - performance.now())).unref()
   }
 
   async #meet(request: number, { cookie, rendezvous }: Introduction): Promise<void> {
-    const { engine, circuits } = this.#parts
+    const { engine, circuits, meetings } = this.#parts
     const { signal } = this.#abort
     let circuit: number | undefined
     try {
-      const built = await circuits.build('meet', { last: rendezvous, timeoutMs: MEET_TIMEOUT_MS, signal })
+      const built = await circuits.build('meet', { last: rendezvous, timeoutMs: MEET_TIMEOUT_MS, tries: MEET_TRIES, signal })
       circuit = built.circuit
       // Streams may come right behind: the circuit is known before the client is told.
       this.#meetings.add(circuit)
-      circuits.onEnd(circuit, () => this.#meetings.delete(built.circuit))
+      meetings.add(circuit, () => this.#left(built.circuit))
+      circuits.onEnd(circuit, () => this.#left(built.circuit))
       await engine.services.acceptRendezvous(request, circuit, cookie, { timeoutMs: MEET_TIMEOUT_MS, signal })
     } catch {
       engine.services.dropIntroduction(request)
-      if (circuit !== undefined) {
-        this.#meetings.delete(circuit)
+      if (circuit === undefined) {
+        meetings.release()
+      } else {
+        this.#left(circuit)
         circuits.close(circuit)
       }
     } finally {
       this.#load.finished()
       if (!signal.aborted) this.#serve()
     }
+  }
+
+  #left(circuit: number): void {
+    this.#meetings.delete(circuit)
+    this.#parts.meetings.delete(circuit)
   }
 
   #dropAll(requests: readonly number[]): void {

@@ -39,12 +39,7 @@ async function ask(
   { signal, timeoutMs }: Limits
 ): Promise<unknown> {
   const deadline = performance.now() + timeoutMs
-  const { circuit, last } = await circuits.build('lookup', {
-    without: () => [...asked],
-    timeoutMs,
-    signal,
-    onPath: (name) => asked.add(name)
-  })
+  const { circuit, last } = await circuits.build('lookup', { without: asked, timeoutMs, signal, onPath: (name) => asked.add(name) })
   try {
     const left = Math.max(1, Math.min(ASK_TIMEOUT_MS, Math.ceil(deadline - performance.now())))
     return await rpcThrough(engine, circuit)({ nodeId: last, address: '' }, method, params, {

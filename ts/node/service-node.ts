@@ -18,6 +18,7 @@ import { ServiceCircuits } from './service-circuits.js'
 import { ServiceClient } from './service-client.js'
 import { ServiceHost } from './service-host.js'
 import { serviceKeyFile } from './service-keys.js'
+import { ServiceMeetings } from './service-meetings.js'
 import { AnonSocket, type OpenStream } from './socket.js'
 
 /** Name of the second layer's file in the state directory, and of a service's key. */
@@ -109,6 +110,7 @@ export abstract class ServiceNode extends HttpNode {
   /** Set by `prepareServices`, which the subclass calls once its driver is there. */
   #driver!: CircuitDriver
   #circuits!: ServiceCircuits
+  #meetings!: ServiceMeetings
   #client!: ServiceClient
   #connectTimesMs: readonly number[] = []
 
@@ -127,6 +129,7 @@ export abstract class ServiceNode extends HttpNode {
     const rules = { allowSamePrefix: options.testNetwork?.relaxedPrefixes ?? false }
     this.#driver = driver
     this.#circuits = new ServiceCircuits({ engine, driver, rules, layer, saver: this.#layer })
+    this.#meetings = new ServiceMeetings({ engine, circuits: this.#circuits })
     this.#client = new ServiceClient({ engine, driver, circuits: this.#circuits })
   }
 
@@ -155,6 +158,7 @@ export abstract class ServiceNode extends HttpNode {
       engine,
       driver: this.#driver,
       circuits: this.#circuits,
+      meetings: this.#meetings,
       seed,
       address,
       clients,

@@ -60,8 +60,15 @@ export const REACH_HEDGE_MS = 2_500
 /** Introductions that wait for their rendezvous, and rendezvous under way at the same time. */
 export const MAX_WAITING_INTRODUCTIONS = 128
 export const MAX_RUNNING_RENDEZVOUS = 32
-/** Clients that a service has circuits to at the same time. */
-export const MAX_MEETINGS = 4_096
+/**
+ * Clients that the services of a node have circuits to at the same time: half of what the link to the guard carries. One without a stream
+ * for so long is closed; where there are too many, the one idle for longest, once it was for the other time.
+ */
+export const MAX_MEETINGS = 512
+export const MEETING_IDLE_MS = 4 * 60_000
+export const MEETING_GRACE_MS = 10_000
+/** Services that a client has ways to at the same time, those that are being made included. */
+export const MAX_WAYS = 256
 /** Introductions a second that a service takes for long, and after a pause. */
 export const INTRODUCTION_RATE = 64
 export const INTRODUCTION_BURST = 256

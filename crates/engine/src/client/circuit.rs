@@ -132,17 +132,22 @@ pub(crate) async fn build<T: Transport>(
         kind,
         hop: u8::try_from(hop).ok(),
     };
+    // A limit of ours says nothing of the guard: whoever can bring us to one must not push us off it.
+    let at_guard = |kind: ErrorKind| match kind {
+        ErrorKind::ResourceLimit => Failure::from(kind),
+        _ => at(0, kind),
+    };
 
     let link = tokio::time::timeout_at(deadline, pool.get_now(guard, address, DialRole::Client));
     let link = link
         .await
         .map_err(|_| at(0, ErrorKind::Timeout))?
-        .map_err(|error| at(0, error.kind()))?;
+        .map_err(|error| at_guard(error.kind()))?;
     let stream = tokio::time::timeout_at(deadline, link.open(StreamKind::Circuit));
     let (send, recv) = stream
         .await
         .map_err(|_| at(0, ErrorKind::Timeout))?
-        .map_err(|error| at(0, error.kind()))?;
+        .map_err(|error| at_guard(error.kind()))?;
     let mut out = Vec::new();
     circuit.start(&mut os_rng(), &mut out).map_err(|error| at(0, error.kind()))?;
     let mut driver = Driver::new(ClientSide { circuit }, send, CellReader::new(recv), out);
