@@ -2,8 +2,6 @@
  * A service that this node offers: does what ts/services decides to stay reachable, meets clients, and takes their streams.
  */
 
-import { setTimeout as setTimeoutAsync } from 'node:timers/promises'
-import { issueRecord } from '../dht/index.js'
 import { errorFromCode } from '../errors/index.js'
 import { type Engine, type IncomingStreamEvent, type IntroducedEvent, powVerify, serviceCrypto } from '../native/index.js'
 import {
@@ -14,31 +12,25 @@ import {
   newUpkeep,
   publishedPeriods,
   readIntroduction,
-  revisionAt,
-  revisionKey,
   type ServiceAddress,
-  sealDescriptor,
   serviceTimeMs,
   type UpkeepAction,
   type UpkeepEvent,
   upkeepStep
 } from '../services/index.js'
-import { periodOf, periodStartS, SERVICE_REPLICAS, SERVICE_TTL_S, serviceKey } from '../wire/index.js'
+import { periodOf } from '../wire/index.js'
 import type { CircuitDriver } from './circuits.js'
 import { cryptoRng } from './runner.js'
 import type { ServiceCircuits } from './service-circuits.js'
-import { lookUp, store } from './service-lookup.js'
 import type { ServiceMeetings } from './service-meetings.js'
+import { ServicePublisher } from './service-publisher.js'
 
 const INTRO_TIMEOUT_MS = 10_000
-const STORE_TIMEOUT_MS = 30_000
 /** A rendezvous point is the client's choice: one that never answers holds a place for so long and so many paths, no more. */
 const MEET_TIMEOUT_MS = 4_500
 const MEET_TRIES = 2
 /** While there is no place for another client, so long until it is looked for one again. */
 const FULL_MS = 1_000
-/** Revisions go up with the seconds. */
-const REVISION_STEP_MS = 1_000
 /** Periods change and loads fall while nothing happens. */
 const LOOK_EVERY_MS = 30_000
 
@@ -76,11 +68,8 @@ export class ServiceHost {
   /** Circuits on which clients are. */
   readonly #meetings = new Set<number>()
   readonly #abort = new AbortController()
-  readonly #revisions = new Map<number, number>()
-  /** What was published last, by period. */
-  readonly #payloads = new Map<number, Uint8Array>()
-  readonly #bornMs = Date.now()
   readonly #load: Load
+  readonly #publisher: ServicePublisher
   readonly #unwatch: () => void
   #state = newUpkeep(Date.now())
   #timer: NodeJS.Timeout | undefined
@@ -88,6 +77,7 @@ export class ServiceHost {
 
   constructor(parts: ServiceHostParts) {
     this.#parts = parts
+    this.#publisher = new ServicePublisher(parts, this.#abort.signal, () => this.#dispatch({ type: 'changed' }))
     this.#load = new Load({
       proves: (seed, nonce, effort) => this.#blinded().some((blinded) => powVerify(seed, blinded, nonce, effort)),
       randomBytes: serviceCrypto.randomBytes,
@@ -97,10 +87,19 @@ export class ServiceHost {
     this.#listChanged()
   }
 
+  get address(): ServiceAddress {
+    return this.#parts.address
+  }
+
   /** Whether a descriptor of the current period was stored. */
   get published(): boolean {
     const { list } = this.#parts.driver
     return list !== undefined && isPublished(this.#state, periodOf(serviceTimeMs(list, Date.now())))
+  }
+
+  /** Aborted when it is closed. */
+  get ended(): AbortSignal {
+    return this.#abort.signal
   }
 
   /** What it asks of clients now. */
@@ -119,21 +118,10 @@ export class ServiceHost {
    * @throws as `lookUp`.
    */
   async find(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
-    const { engine, circuits, driver, address } = this.#parts
+    const { driver } = this.#parts
     if (driver.list === undefined) throw errorFromCode('ERR_ANONNET_NOT_BOOTSTRAPPED')
     const timeMs = serviceTimeMs(driver.list, Date.now())
-    const period = periodOf(timeMs)
-    const place = { blinded: serviceCrypto.blind(address.publicKey, period), period }
-    const found = await lookUp({ engine, circuits }, place, timeMs, { timeoutMs, signal })
-    const own = this.#revisions.get(period) ?? 0
-    const payload = this.#payloads.get(period)
-    if (found.revision === own && payload !== undefined && Buffer.compare(found.payload, payload) === 0) return
-    // One of a run before this one, by a clock that was ahead of ours: it is replaced by nothing that is not newer.
-    if (found.revision >= own) {
-      this.#revisions.set(period, found.revision)
-      this.#dispatch({ type: 'changed' })
-    }
-    throw errorFromCode('ERR_ANONNET_NOT_FOUND', { detail: 'an older descriptor' })
+    await this.#publisher.find(periodOf(timeMs), timeMs, { timeoutMs, signal })
   }
 
   /** Ends its circuits; clients' streams end with them. */
@@ -287,52 +275,19 @@ export class ServiceHost {
 
   async #publish(period: number, points: readonly number[]): Promise<void> {
     let nodes = 0
+    const content = () => ({ introPoints: points.flatMap((id) => this.#points.get(id)?.intro ?? []), pow: this.#load.suggestion })
     try {
-      // A run that ended in the second in which this one began may have used its number.
-      const fresh = Math.floor(this.#bornMs / REVISION_STEP_MS + 1) * REVISION_STEP_MS - Date.now()
-      if (fresh > 0) await setTimeoutAsync(fresh, undefined, { ref: false, signal: this.#abort.signal })
-      nodes = await this.#storeAll(period, points)
+      nodes = await this.#publisher.publish(period, content)
       if (nodes === 0) this.#parts.onError(errorFromCode('ERR_ANONNET_NOT_FOUND'), 'a descriptor could not be stored; it is tried again')
     } catch (error) {
       if (!this.#abort.signal.aborted) this.#parts.onError(error, 'a descriptor could not be made')
     }
+    const before = isPublished(this.#state, period)
     this.#dispatch({ type: 'published', period, nodes })
-    if (nodes > 0 && !this.#abort.signal.aborted) this.#parts.onPublished()
-  }
-
-  /** Stores all replicas; returns the number of nodes that took the one that the fewest took. */
-  async #storeAll(period: number, points: readonly number[]): Promise<number> {
-    const { engine, circuits, seed, address, clients } = this.#parts
-    const blinded = serviceCrypto.blind(address.publicKey, period)
-    const timeMs = periodTimeMs(this.#parts.driver, period)
-    const revision = Math.max(revisionAt(revisionKey(seed, period), period, timeMs), (this.#revisions.get(period) ?? 0) + 1)
-    this.#revisions.set(period, revision)
-    for (const known of this.#revisions.keys()) {
-      if (known >= period - 1) continue
-      this.#revisions.delete(known)
-      this.#payloads.delete(known)
-    }
-    const introPoints = points.flatMap((id) => this.#points.get(id)?.intro ?? [])
-    const payload = sealDescriptor(
-      serviceCrypto,
-      { publicKey: address.publicKey, period, revision },
-      { introPoints, pow: this.#load.suggestion },
-      clients
-    )
-    this.#payloads.set(period, payload)
-    const signer = { publicKey: blinded, sign: (message: Uint8Array) => serviceCrypto.sign(seed, period, message) }
-    const asked = new Set<string>()
-    const stored = await Promise.all(
-      Array.from({ length: SERVICE_REPLICAS }, (_, replica) => {
-        const key = serviceKey(blinded, replica)
-        const record = { type: 'service', key, seq: revision, issued: periodStartS(period), ttl: SERVICE_TTL_S, payload } as const
-        return store({ engine, circuits }, issueRecord(record, signer).raw, asked, {
-          timeoutMs: STORE_TIMEOUT_MS,
-          signal: this.#abort.signal
-        })
-      })
-    )
-    return Math.min(...stored)
+    if (nodes === 0 || this.#abort.signal.aborted) return
+    this.#parts.onPublished()
+    // The first of a service is looked up by whoever waits for it.
+    if (before) await this.#publisher.confirm(period)
   }
 
   /** Meets those whose turn it is. Where there is no place for another client they wait, and who proves the most work goes first. */
@@ -393,8 +348,4 @@ export class ServiceHost {
       this.#parts.engine.services.dropIntroduction(request)
     }
   }
-}
-
-function periodTimeMs(driver: CircuitDriver, period: number): number {
-  return driver.list === undefined ? periodStartS(period) * 1000 : serviceTimeMs(driver.list, Date.now())
 }

@@ -190,7 +190,7 @@ class Meeting {
     attempt.pow.catch(() => undefined)
     this.#attempts.set(id, attempt)
     // The introduction point must not learn that it is the rendezvous point as well.
-    const built = await circuits.build('rendezvous', { without: () => [point.nodeId], timeoutMs: this.#leftMs, signal })
+    const built = await circuits.build('rendezvous', { without: [point.nodeId], timeoutMs: this.#leftMs, signal })
     attempt.rendezvous = built.circuit
     attempt.rendezvousPoint = built.last
     circuits.onEnd(built.circuit, () => this.#dispatch({ type: 'failed', attempt: id, code: 'ERR_ANONNET_RENDEZVOUS_FAILED' }))

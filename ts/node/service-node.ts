@@ -147,10 +147,14 @@ export abstract class ServiceNode extends HttpNode {
     const ports = portsOf(options, handler)
     const clients = (options.auth ?? []).map(parseClientKey)
     if (clients.length > serviceLimits.MAX_AUTH_CLIENTS) throw errorFromCode('ERR_ANONNET_RESOURCE_LIMIT', { detail: 'authorised clients' })
-    if (this.#hosts.size >= MAX_SERVICES) throw errorFromCode('ERR_ANONNET_RESOURCE_LIMIT', { detail: 'services' })
     const seed = await seedOf(options)
+    if (this.#hosts.size >= MAX_SERVICES) throw errorFromCode('ERR_ANONNET_RESOURCE_LIMIT', { detail: 'services' })
     const publicKey = serviceCrypto.publicKey(seed)
     const address: ServiceAddress = { publicKey, name: serviceName(publicKey) }
+    if ([...this.#hosts.keys()].some((host) => host.address.name === address.name))
+      throw errorFromCode('ERR_ANONNET_INVALID_ARGUMENT', {
+        detail: 'this node publishes that service already: give all its ports in one call'
+      })
     this.assertOpen()
     const { engine } = this.#core
     let published = (): void => undefined
@@ -340,14 +344,16 @@ function reachable(
     let lastError: unknown
     const settle = (then: () => void): void => {
       clearTimeout(timer)
-      unlisten()
+      unlistenSignal()
+      unlistenEnd()
       onPublished(() => undefined)
       tries.abort(errorFromCode('ERR_ANONNET_ABORTED'))
       then()
     }
     const late = (): Error => errorFromCode('ERR_ANONNET_TIMEOUT', { detail: 'the service could not be found by others', cause: lastError })
     const timer = setTimeout(() => settle(() => reject(late())), timeoutMs).unref()
-    const unlisten = onAbort(signal, () => settle(() => reject(signal?.reason)))
+    const unlistenSignal = onAbort(signal, () => settle(() => reject(signal?.reason)))
+    const unlistenEnd = onAbort(host.ended, () => settle(() => reject(host.ended.reason)))
     const look = async (): Promise<void> => {
       if (looking || !host.published) return
       looking = true

@@ -18,6 +18,8 @@ export const INTRODUCE_BYTES = 256
 /** A descriptor is stored anew after a time drawn between these two: well before what is stored of it expires. */
 export const REPUBLISH_MIN_MS = 60 * 60_000
 export const REPUBLISH_MAX_MS = 90 * 60_000
+/** A period that begins while others are published is first stored within so long, at a time drawn. */
+export const NEW_PERIOD_WITHIN_MS = 3_600_000
 /** Changes so close together are published together. */
 export const PUBLISH_SETTLE_MS = 300
 /** The first publication waits so long for the rest of the introduction points. */

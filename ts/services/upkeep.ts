@@ -11,6 +11,7 @@ import {
   INTRO_RETIRE_MS,
   INTRO_USES_MAX,
   INTRO_USES_MIN,
+  NEW_PERIOD_WITHIN_MS,
   PUBLISH_FIRST_MS,
   PUBLISH_SETTLE_MS,
   REPUBLISH_MAX_MS,
@@ -240,10 +241,14 @@ function supply(draft: Draft, { nowMs }: UpkeepEnvironment): void {
 }
 
 function publish(draft: Draft, env: UpkeepEnvironment, startedMs: number): void {
-  const { nowMs, periods } = env
+  const { nowMs, periods, rng } = env
+  // A period that begins while others are published is not stored just when our clock says: the storing nodes would read the clock off it.
+  const first = draft.periods.size === 0
+  const pause = (): number => (first ? 0 : between(0, NEW_PERIOD_WITHIN_MS, rng))
   for (const period of draft.periods.keys()) if (!periods.includes(period)) draft.periods.delete(period)
   for (const period of periods) {
-    if (!draft.periods.has(period)) draft.periods.set(period, { dueMs: nowMs, running: false, again: false, failures: 0, stored: 0 })
+    if (!draft.periods.has(period))
+      draft.periods.set(period, { dueMs: nowMs + pause(), running: false, again: false, failures: 0, stored: 0 })
   }
   const points = usablePoints(draft.points.values()).map(({ id }) => id)
   const complete = points.length >= INTRO_POINTS || nowMs >= startedMs + PUBLISH_FIRST_MS

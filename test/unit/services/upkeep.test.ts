@@ -4,6 +4,7 @@ import {
   INTRO_LIFETIME_MAX_MS,
   INTRO_POINTS,
   INTRO_RETIRE_MS,
+  NEW_PERIOD_WITHIN_MS,
   PUBLISH_FIRST_MS,
   PUBLISH_SETTLE_MS,
   REPUBLISH_MAX_MS,
@@ -161,10 +162,12 @@ describe('the upkeep of a service', () => {
     expect(dueMs.at(-1)).toBeLessThanOrEqual(UPKEEP_BACKOFF_MAX_MS)
   })
 
-  it('publishes for both periods around the change of day, and for the new one at once', () => {
+  it('publishes for both periods around the change of day, and for the new one at a time that is drawn', () => {
     const world = new World().start()
     world.periods = [7, 8]
     world.send({ type: 'tick' })
+    expect(world.published.at(-1)?.period).toBe(7)
+    world.pass(NEW_PERIOD_WITHIN_MS)
     expect(world.published.at(-1)?.period).toBe(8)
     world.settle()
     world.periods = [8]
