@@ -75,7 +75,10 @@ async fn attack_30_a_guards_link_that_is_full_is_not_the_guards_fault() {
     for circuit in circuits.drain(..8) {
         client.node.close_circuit(circuit);
     }
-    until("there is room again", || guard.node.snapshot().relay.circuits == circuits.len() as u64).await;
+    until("there is room again", || {
+        guard.node.snapshot().relay.circuits == circuits.len() as u64
+    })
+    .await;
     client.build(&[&guard]).await.unwrap();
 }
 
