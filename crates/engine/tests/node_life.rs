@@ -1,4 +1,4 @@
-//! How the public node starts, keeps its keys, and ends, over real QUIC.
+//! How the public node starts, keeps its keys, and ends, and what it does at its limits, over real QUIC.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -6,8 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use anonnet_engine::{NodeOptions, StoredAt};
+use anonnet_engine::{Failure, NodeOptions, StoredAt};
 use anonnet_errors::ErrorKind;
+use anonnet_transport::limits::MAX_CLIENT_CIRCUITS;
 use support::{DEADLINE, Driven, echo, options, relay_options, server, three, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,4 +108,31 @@ async fn what_cannot_start_says_why() {
         }),
         Some(ErrorKind::StoreFailed)
     );
+}
+
+/// Whoever makes a service build circuits can bring it to this limit: were it the guard's fault, he would push it on to the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attack_30_a_guards_link_that_is_full_is_not_the_guards_fault() {
+    let (guard, client) = (Driven::relay(), Driven::client());
+    let mut circuits = Vec::new();
+    let failure = loop {
+        match client.build(&[&guard]).await {
+            Ok(circuit) => circuits.push(circuit),
+            Err(failure) => break failure,
+        }
+    };
+    assert_eq!(circuits.len(), MAX_CLIENT_CIRCUITS as usize);
+    let ours = Failure {
+        kind: ErrorKind::ResourceLimit,
+        hop: None,
+    };
+    assert_eq!(failure, ours);
+    for circuit in circuits.drain(..8) {
+        client.node.close_circuit(circuit);
+    }
+    until("there is room again", || {
+        guard.node.snapshot().relay.circuits == circuits.len() as u64
+    })
+    .await;
+    client.build(&[&guard]).await.unwrap();
 }
