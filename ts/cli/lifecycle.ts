@@ -3,6 +3,7 @@
 import type { Config } from '../config/index.js'
 import { onDiagnostic } from '../diagnostics/index.js'
 import { type Io, paletteOf, printJson, say } from './io.js'
+import type { CommonFlags } from './settings.js'
 
 /** What is closed at the end. */
 export interface Closable {
@@ -66,10 +67,10 @@ export function catchEndings(atOnce: () => void = () => process.exit(1)): Ending
 /** Options of {@link keepRunning}. */
 export interface Running<T extends Closable> {
   readonly io: Io
-  readonly json: boolean
-  readonly quiet: boolean
-  readonly logLevel: Config['log']['level']
-  readonly drainMs: number
+  readonly flags: CommonFlags
+  readonly config: Config
+  /** How long it drains where the flags say nothing. */
+  readonly defaultDrainMs: number
   /** What it does first, for the progress line that comes before any answer. */
   readonly begins: string
   /** Starts it; the signal ends the start. */
@@ -81,16 +82,17 @@ export interface Running<T extends Closable> {
 /** Starts, prints progress, says when it is ready, waits for the end and drains. Exit code 0 also when a signal ended the start. */
 export async function keepRunning<T extends Closable>({
   io,
-  json,
-  quiet,
-  logLevel,
-  drainMs,
+  flags,
+  config,
+  defaultDrainMs,
   begins,
   start,
   ready
 }: Running<T>): Promise<number> {
+  const json = flags.json === true
+  const quiet = flags.quiet === true
   const endings = catchEndings()
-  const unsubscribe = narrate(io, json, quiet, logLevel)
+  const unsubscribe = narrate(io, json, quiet, config.log.level)
   // Nodes that wait for work do not keep a process alive; this one is meant to.
   const alive = setInterval(() => undefined, 2 ** 30)
   if (json) printJson(io, { event: 'starting', pid: process.pid })
@@ -101,7 +103,7 @@ export async function keepRunning<T extends Closable>({
     const ending = await endings.ended
     if (!json && !quiet)
       say(io, ending === 'signal' ? 'closing; a second signal ends at once' : 'closing: the process that started this one is gone')
-    await node.close({ drainMs: ending === 'parent' ? 0 : drainMs })
+    await node.close({ drainMs: ending === 'parent' ? 0 : (flags.drainMs ?? defaultDrainMs) })
     return 0
   } catch (error) {
     if (error instanceof Interrupted) return 0

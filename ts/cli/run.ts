@@ -104,10 +104,9 @@ export function runCommand(program: Command, io: Io, finish: (code: number) => v
       finish(
         await keepRunning({
           io,
-          json: flags.json === true,
-          quiet: flags.quiet === true,
-          logLevel: config.log.level,
-          drainMs: flags.drainMs ?? DEFAULT_DRAIN_MS,
+          flags,
+          config,
+          defaultDrainMs: DEFAULT_DRAIN_MS,
           begins: 'asking the bootstrap nodes for the relay list',
           start: (signal) =>
             startClient(keys, {

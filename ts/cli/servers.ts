@@ -133,10 +133,9 @@ export function relayCommand(program: Command, io: Io, finish: (code: number) =>
       finish(
         await keepRunning({
           io,
-          json: flags.json === true,
-          quiet: flags.quiet === true,
-          logLevel: config.log.level,
-          drainMs: flags.drainMs ?? DEFAULT_DRAIN_MS,
+          flags,
+          config,
+          defaultDrainMs: DEFAULT_DRAIN_MS,
           begins: 'publishing at the bootstrap nodes',
           start: (signal) => createRelay({ ...options, signal }),
           ready: (node) => announce(io, flags.json === true, 'relay', node, options.control)
@@ -160,10 +159,9 @@ export function bootstrapCommand(program: Command, io: Io, finish: (code: number
       finish(
         await keepRunning({
           io,
-          json: flags.json === true,
-          quiet: flags.quiet === true,
-          logLevel: config.log.level,
-          drainMs: flags.drainMs ?? DEFAULT_DRAIN_MS,
+          flags,
+          config,
+          defaultDrainMs: DEFAULT_DRAIN_MS,
           begins: 'binding the UDP port',
           start: (signal) => createBootstrap({ ...options, signal }),
           ready: (node) => announce(io, flags.json === true, 'bootstrap', node, options.control)

@@ -87,10 +87,9 @@ export function serviceCommand(program: Command, io: Io, finish: (code: number) 
       finish(
         await keepRunning({
           io,
-          json: flags.json === true,
-          quiet: flags.quiet === true,
-          logLevel: config.log.level,
-          drainMs: flags.drainMs ?? DEFAULT_DRAIN_MS,
+          flags,
+          config,
+          defaultDrainMs: DEFAULT_DRAIN_MS,
           begins: 'asking the bootstrap nodes for the relay list',
           start,
           ready: (running) => announce(io, flags.json === true, running.service)
