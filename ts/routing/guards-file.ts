@@ -1,8 +1,9 @@
 /** The guards' form on disk. A file that is not exactly of this form is refused whole, and the guards begin anew. */
 import * as v from 'valibot'
-import { type AnonNetError, errorFromCode } from '../errors/index.js'
+import type { AnonNetError } from '../errors/index.js'
 import { newGuards } from './guards.js'
 import { GUARD_FILE_MAX_CHARS, GUARD_FILE_MAX_ENTRIES, GUARD_LIFETIME_MAX_MS } from './limits.js'
+import { damagedFile, parseStateFile } from './state-file.js'
 import type { GuardState, SampledGuard } from './types.js'
 
 const FORMAT_VERSION = 1
@@ -34,25 +35,14 @@ export function guardsToJson(guards: GuardState): string {
  * @throws ERR_ANONNET_STORE_FAILED when it is not of that form.
  */
 export function guardsFromJson(text: string): GuardState {
-  const damaged = (detail: string, cause?: unknown): AnonNetError =>
-    errorFromCode('ERR_ANONNET_STORE_FAILED', { detail: `guard file: ${detail}`, cause })
-  if (text.length > GUARD_FILE_MAX_CHARS) throw damaged('too large')
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    // The parser's message quotes the text, which holds node ids.
-    throw damaged('not JSON')
-  }
-  const parsed = v.safeParse(fileSchema, value)
-  if (!parsed.success) throw damaged(v.getDotPath(parsed.issues[0]) ?? 'not an object')
-  const sampled: SampledGuard[] = parsed.output.guards.map(({ unlistedSinceMs, ...guard }) =>
+  const { guards } = parseStateFile(text, 'guard', GUARD_FILE_MAX_CHARS, fileSchema)
+  const sampled: SampledGuard[] = guards.map(({ unlistedSinceMs, ...guard }) =>
     unlistedSinceMs === undefined ? guard : { ...guard, unlistedSinceMs }
   )
-  if (new Set(sampled.map((guard) => guard.nodeId)).size !== sampled.length) throw damaged('a guard twice')
+  if (new Set(sampled.map((guard) => guard.nodeId)).size !== sampled.length) throw damagedFile('guard', 'a guard twice')
   for (const guard of sampled) {
     const lifetimeMs = guard.expiresAtMs - guard.addedAtMs
-    if (lifetimeMs <= 0 || lifetimeMs > GUARD_LIFETIME_MAX_MS) throw damaged('a lifetime out of range')
+    if (lifetimeMs <= 0 || lifetimeMs > GUARD_LIFETIME_MAX_MS) throw damagedFile('guard', 'a lifetime out of range')
   }
   return { ...newGuards(), sampled }
 }

@@ -4,10 +4,11 @@
  */
 import * as v from 'valibot'
 import type { RelayList } from '../directory/types.js'
-import { type AnonNetError, errorFromCode } from '../errors/index.js'
+import type { AnonNetError } from '../errors/index.js'
 import { guardTiers } from './guards.js'
 import { SECOND_LAYER_FILE_MAX_CHARS, SECOND_LAYER_MAX_MS, SECOND_LAYER_MIN_MS, SECOND_LAYER_SIZE } from './limits.js'
 import { indexOf } from './list.js'
+import { damagedFile, parseStateFile } from './state-file.js'
 import type { GuardState, SecondLayer } from './types.js'
 import { chooseWeighted } from './weights.js'
 
@@ -65,21 +66,11 @@ export function secondLayerToJson(layer: SecondLayer): string {
 /** The layer of a file, or a new one without a file. A damaged file gives a new one and the error to warn with. */
 export function loadSecondLayer(text: string | undefined): { readonly layer: SecondLayer; readonly warning?: AnonNetError } {
   if (text === undefined) return { layer: newSecondLayer() }
-  const damaged = (detail: string) => ({
-    layer: newSecondLayer(),
-    warning: errorFromCode('ERR_ANONNET_STORE_FAILED', { detail: `second layer file: ${detail}` })
-  })
-  if (text.length > SECOND_LAYER_FILE_MAX_CHARS) return damaged('too large')
-  let value: unknown
   try {
-    value = JSON.parse(text)
-  } catch {
-    // The parser's message quotes the text, which holds node ids.
-    return damaged('not JSON')
+    const { relays } = parseStateFile(text, 'second layer', SECOND_LAYER_FILE_MAX_CHARS, fileSchema)
+    if (new Set(relays.map(({ nodeId }) => nodeId)).size !== relays.length) throw damagedFile('second layer', 'a relay twice')
+    return { layer: { relays } }
+  } catch (error) {
+    return { layer: newSecondLayer(), warning: error as AnonNetError }
   }
-  const parsed = v.safeParse(fileSchema, value)
-  if (!parsed.success) return damaged(v.getDotPath(parsed.issues[0]) ?? 'not an object')
-  const { relays } = parsed.output
-  if (new Set(relays.map(({ nodeId }) => nodeId)).size !== relays.length) return damaged('a relay twice')
-  return { layer: { relays } }
 }
