@@ -76,6 +76,35 @@ pub struct ExtendRequest {
     pub handshake: Vec<u8>,
 }
 
+/// What section 11 asks of a last hop.
+#[derive(Clone, Debug)]
+pub enum ServiceRequest {
+    /// Be an introduction point. That it was asked for this circuit, by who holds the key, was checked.
+    EstablishIntro {
+        /// The key, which names the introduction point.
+        auth_key: [u8; 32],
+    },
+    /// Pass an introduction on.
+    Introduce {
+        /// To which introduction point.
+        auth_key: [u8; 32],
+        /// The INTRODUCE2.
+        message: Vec<u8>,
+    },
+    /// Wait for a service.
+    EstablishRendezvous {
+        /// What it will say.
+        cookie: Cookie,
+    },
+    /// Join this circuit with the client's that waits for that.
+    Rendezvous {
+        /// The cookie.
+        cookie: Cookie,
+        /// The RENDEZVOUS2.
+        reply: Vec<u8>,
+    },
+}
+
 /// What happened on the last hop's end.
 #[derive(Clone, Debug)]
 pub enum HopEvent<'a> {
@@ -124,28 +153,6 @@ pub enum HopEvent<'a> {
         /// The stream.
         stream: StreamId,
     },
-    /// Be an introduction point. That it was asked for this circuit, by who holds the key, was checked.
-    EstablishIntro {
-        /// The key, which names the introduction point.
-        auth_key: [u8; 32],
-    },
-    /// Pass an introduction on.
-    Introduce {
-        /// To which introduction point.
-        auth_key: [u8; 32],
-        /// The INTRODUCE2.
-        message: Vec<u8>,
-    },
-    /// Wait for a service.
-    EstablishRendezvous {
-        /// What it will say.
-        cookie: Cookie,
-    },
-    /// Join this circuit with the client's that waits for that.
-    Rendezvous {
-        /// The cookie.
-        cookie: Cookie,
-        /// The RENDEZVOUS2.
-        reply: Vec<u8>,
-    },
+    /// Do something for a service or its client.
+    Service(ServiceRequest),
 }

@@ -1,7 +1,7 @@
 //! The relay's end of a circuit, while it is the last hop.
 
 use crate::error::{CircuitError, StreamError, Violation};
-use crate::event::{ExtendRequest, HopEvent, StreamId};
+use crate::event::{ExtendRequest, HopEvent, ServiceRequest, StreamId};
 use crate::limits::MAX_RELAY_EARLY;
 use crate::mux::{Mux, MuxEvent, Side, micros};
 use crate::seal::{Seal, not_empty, write_message};
@@ -213,29 +213,29 @@ impl LastHop {
         } else {
             message.data
         };
-        sink(match message.kind {
-            Kind::EstablishIntro => HopEvent::EstablishIntro {
+        sink(HopEvent::Service(match message.kind {
+            Kind::EstablishIntro => ServiceRequest::EstablishIntro {
                 auth_key: verify_establish(&self.bind, payload).map_err(|_| Violation::IntroProof)?,
             },
             Kind::Introduce1 => {
                 let (auth_key, message) = read_introduce1(payload)?;
-                HopEvent::Introduce {
+                ServiceRequest::Introduce {
                     auth_key,
                     message: message.to_vec(),
                 }
             }
-            Kind::EstablishRendezvous => HopEvent::EstablishRendezvous {
+            Kind::EstablishRendezvous => ServiceRequest::EstablishRendezvous {
                 cookie: read_cookie(payload)?,
             },
             Kind::Rendezvous1 => {
                 let (cookie, reply) = read_rendezvous1(payload)?;
-                HopEvent::Rendezvous {
+                ServiceRequest::Rendezvous {
                     cookie,
                     reply: reply.to_vec(),
                 }
             }
             kind => return Err(Violation::WrongState(kind).into()),
-        });
+        }));
         Ok(())
     }
 

@@ -18,5 +18,5 @@ mod seal;
 
 pub use client::{ClientCircuit, Hop};
 pub use error::{CircuitError, StreamError, Violation};
-pub use event::{Event, ExtendRequest, HopEvent, StreamId};
+pub use event::{Event, ExtendRequest, HopEvent, ServiceRequest, StreamId};
 pub use last_hop::{HopLayers, LastHop};

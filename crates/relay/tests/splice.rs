@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use anonnet_cells::{BODY_LEN, CELL_LEN, CellError, Command, append};
-use anonnet_circuit::{HopEvent, LastHop};
+use anonnet_circuit::{HopEvent, LastHop, ServiceRequest};
 use anonnet_crypto::cgo::{ClientLayer, RelayLayer, client_originate, client_pass, client_receive};
 use anonnet_crypto::handshake::HopSecrets;
 use anonnet_relay::{RelayError, SplicePump, splice};
@@ -38,8 +38,10 @@ fn layers(number: u8) -> anonnet_circuit::HopLayers {
     })
     .unwrap();
     let mut asked = false;
-    hop.receive(&mut out, &mut |event| asked = matches!(event, HopEvent::EstablishRendezvous { .. }))
-        .unwrap();
+    hop.receive(&mut out, &mut |event| {
+        asked = matches!(event, HopEvent::Service(ServiceRequest::EstablishRendezvous { .. }))
+    })
+    .unwrap();
     assert!(asked);
     hop.into_layers().unwrap()
 }

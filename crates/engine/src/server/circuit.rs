@@ -88,7 +88,7 @@ async fn run<T: Transport>(
             }
             RelayNote::Extend(request) => break request,
             // A box, since few circuits come here and all of them would be larger by it.
-            note => return Box::pin(services::serve(server, account, driver, note)).await,
+            RelayNote::Service(request) => return Box::pin(services::serve(server, account, driver, request)).await,
         }
     };
     let (RelaySide { circuit }, mut send, from_client, mut out) = driver.into_parts();

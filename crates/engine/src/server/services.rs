@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use anonnet_cells::{Cookie, IntroduceStatus, Kind};
-use anonnet_circuit::HopLayers;
+use anonnet_circuit::{HopLayers, ServiceRequest};
 use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_relay::{Introductions, Rendezvous, splice};
 use anonnet_transport::{Link, StreamRecv, StreamSend, Transport};
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Server;
 use super::circuit::tell;
-use super::side::{RelayNote, RelaySide};
+use super::side::RelaySide;
 use crate::clock::monotonic_ns;
 use crate::driver::Driver;
 use crate::limits::{INTRODUCTIONS_QUEUED_MAX, RENDEZVOUS_WAIT};
@@ -81,14 +81,13 @@ pub(super) async fn serve<T: Transport>(
     server: &Arc<Server<T>>,
     account: &Arc<Account>,
     driver: LastHop<T>,
-    note: RelayNote,
+    request: ServiceRequest,
 ) -> Result<ErrorKind, ErrorKind> {
-    match note {
-        RelayNote::EstablishIntro { auth_key } => introduction_point(server, driver, auth_key).await,
-        RelayNote::Introduce { auth_key, message } => introduce(server, driver, &auth_key, message).await,
-        RelayNote::EstablishRendezvous { cookie } => rendezvous_point(server, account, driver, cookie).await,
-        RelayNote::Rendezvous { cookie, reply } => join(server, driver, &cookie, reply).await,
-        _ => Err(ErrorKind::Internal),
+    match request {
+        ServiceRequest::EstablishIntro { auth_key } => introduction_point(server, driver, auth_key).await,
+        ServiceRequest::Introduce { auth_key, message } => introduce(server, driver, &auth_key, message).await,
+        ServiceRequest::EstablishRendezvous { cookie } => rendezvous_point(server, account, driver, cookie).await,
+        ServiceRequest::Rendezvous { cookie, reply } => join(server, driver, &cookie, reply).await,
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use anonnet_cells::{Cookie, EndReason, Host};
-use anonnet_circuit::{ExtendRequest, HopEvent};
+use anonnet_cells::{EndReason, Host};
+use anonnet_circuit::{ExtendRequest, HopEvent, ServiceRequest};
 use anonnet_errors::{ErrorKind, HasKind};
 use anonnet_relay::{RelayCircuit, RelayEvent};
 
@@ -43,20 +43,7 @@ pub(crate) enum RelayNote {
         port: u16,
     },
     Extend(ExtendRequest),
-    EstablishIntro {
-        auth_key: [u8; 32],
-    },
-    Introduce {
-        auth_key: [u8; 32],
-        message: Vec<u8>,
-    },
-    EstablishRendezvous {
-        cookie: Cookie,
-    },
-    Rendezvous {
-        cookie: Cookie,
-        reply: Vec<u8>,
-    },
+    Service(ServiceRequest),
 }
 
 #[cfg(feature = "exit")]
@@ -119,10 +106,7 @@ impl Side for RelaySide {
                 });
             }
             RelayEvent::Hop(HopEvent::Extend(request)) => notes.push_back(RelayNote::Extend(request)),
-            RelayEvent::Hop(HopEvent::EstablishIntro { auth_key }) => notes.push_back(RelayNote::EstablishIntro { auth_key }),
-            RelayEvent::Hop(HopEvent::Introduce { auth_key, message }) => notes.push_back(RelayNote::Introduce { auth_key, message }),
-            RelayEvent::Hop(HopEvent::EstablishRendezvous { cookie }) => notes.push_back(RelayNote::EstablishRendezvous { cookie }),
-            RelayEvent::Hop(HopEvent::Rendezvous { cookie, reply }) => notes.push_back(RelayNote::Rendezvous { cookie, reply }),
+            RelayEvent::Hop(HopEvent::Service(request)) => notes.push_back(RelayNote::Service(request)),
             RelayEvent::Create(_) => again = true,
         };
         self.circuit.receive(run, &mut sink).map_err(|error| error.kind())?;
