@@ -57,6 +57,8 @@ export declare class NativeNode {
   cancel(op: number): void
   /** The node's own circuits. */
   circuits(): Array<NativeCircuit>
+  /** The node's links. */
+  links(): Array<NativeLink>
   /** Counters, links and circuits. Needs the feature `metrics`. */
   snapshot(): NativeSnapshot
   /** Ends the node; every other operation fails with ERR_ANONNET_CLOSED, and this one is answered last. */

@@ -104,6 +104,7 @@ describe('exports', () => {
         'establishRendezvous',
         'forwardStream',
         'introduce',
+        'links',
         'listenProxy',
         'localAddress',
         'nodeId',

@@ -223,6 +223,9 @@ class NativeNode {
       bytesWritten: 0
     }))
   }
+  links() {
+    return []
+  }
   snapshot() {
     const relay = {
       circuits: 0,
@@ -235,7 +238,7 @@ class NativeNode {
       memoryHeld: 0,
       memoryResets: 0
     }
-    return { circuits: this.circuits(), relay, links: [], proxy: { requests: 0, open: 0, refused: 0 } }
+    return { circuits: this.circuits(), relay, links: this.links(), proxy: { requests: 0, open: 0, refused: 0 } }
   }
   close(op) {
     this.kill()

@@ -230,6 +230,11 @@ export class Engine {
     return guarded(() => this.#native.circuits())
   }
 
+  /** The node's links. */
+  links(): NativeSnapshot['links'] {
+    return guarded(() => this.#native.links())
+  }
+
   /** Circuits, links and counters. Throws ERR_ANONNET_NOT_BUILT where the addon counts nothing. */
   snapshot(): NativeSnapshot {
     return guarded(() => this.#native.snapshot())

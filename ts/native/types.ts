@@ -210,6 +210,7 @@ export interface NativeNode {
   refuse(request: number, code: string): boolean
   cancel(op: number): void
   circuits(): NativeSnapshot['circuits']
+  links(): NativeSnapshot['links']
   /** Throws ERR_ANONNET_NOT_BUILT without the feature `metrics`. */
   snapshot(): NativeSnapshot
   powSolve(op: number, seed: Uint8Array, blinded: Uint8Array, effort: number): void

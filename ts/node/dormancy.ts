@@ -117,7 +117,7 @@ export class Dormancy {
 
   #look(): void {
     const { engine } = this.#parts
-    if (engine.closing || engine.snapshot().links.length === 0) this.#tell()
+    if (engine.closing || engine.links().length === 0) this.#tell()
   }
 
   #tell(): void {

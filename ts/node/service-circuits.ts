@@ -231,7 +231,7 @@ export class ServiceCircuits {
   /** Guards of tries of which nothing was heard, to which there is no link. One with a link is not to be left because who is behind it is silent. */
   #unreached({ silent }: Tried): ReadonlySet<string> {
     if (silent.size === 0) return new Set()
-    const linked = new Set(this.#parts.engine.snapshot().links.map(({ nodeId }) => nodeId))
+    const linked = new Set(this.#parts.engine.links().map(({ nodeId }) => nodeId))
     return new Set([...silent].flatMap(([guard]) => (guard === undefined || linked.has(guard) ? [] : [guard])))
   }
 

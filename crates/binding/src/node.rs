@@ -15,7 +15,7 @@ use crate::error::{Result, invalid, thrown};
 use crate::event::NativeEvent;
 use crate::options::NativeNodeOptions;
 use crate::runtime;
-use crate::snapshot::{NativeCircuit, NativeSnapshot};
+use crate::snapshot::{NativeCircuit, NativeLink, NativeSnapshot};
 
 /// Another node: 64 hex digits, and `ip:port`.
 #[napi(object, object_to_js = false)]
@@ -244,6 +244,12 @@ impl NativeNode {
     #[napi(catch_unwind)]
     pub fn circuits(&self) -> Vec<NativeCircuit> {
         self.node.circuits().into_iter().map(NativeCircuit::from).collect()
+    }
+
+    /// The node's links.
+    #[napi(catch_unwind)]
+    pub fn links(&self) -> Vec<NativeLink> {
+        self.node.links().into_iter().map(NativeLink::from).collect()
     }
 
     /// Counters, links and circuits. Needs the feature `metrics`.

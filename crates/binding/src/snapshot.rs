@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anonnet_engine::CircuitSnapshot;
 #[cfg(feature = "metrics")]
 use anonnet_engine::Snapshot;
+use anonnet_engine::{CircuitSnapshot, LinkSnapshot};
 use napi_derive::napi;
 
 use crate::bytes::hex;
@@ -73,16 +73,21 @@ impl From<CircuitSnapshot> for NativeCircuit {
     }
 }
 
-#[cfg(feature = "metrics")]
-impl From<Snapshot> for NativeSnapshot {
-    fn from(snapshot: Snapshot) -> Self {
-        let links = snapshot.links.into_iter().map(|link| NativeLink {
+impl From<LinkSnapshot> for NativeLink {
+    fn from(link: LinkSnapshot) -> Self {
+        Self {
             node_id: link.node.map(|id| hex(&id)),
             authenticated: link.authenticated,
             inbound: link.inbound,
             rtt_ms: ms(link.rtt),
             age_ms: ms(link.age),
-        });
+        }
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl From<Snapshot> for NativeSnapshot {
+    fn from(snapshot: Snapshot) -> Self {
         Self {
             circuits: snapshot.circuits.into_iter().map(NativeCircuit::from).collect(),
             relay: NativeRelayStats {
@@ -96,7 +101,7 @@ impl From<Snapshot> for NativeSnapshot {
                 memory_held: snapshot.relay.memory_held as f64,
                 memory_resets: snapshot.relay.memory_resets as f64,
             },
-            links: links.collect(),
+            links: snapshot.links.into_iter().map(NativeLink::from).collect(),
             proxy: NativeProxyStats {
                 requests: snapshot.proxy.requests as f64,
                 open: snapshot.proxy.open as f64,

@@ -42,9 +42,9 @@ pub use bugs::watch;
 pub use events::{Event, EventQueue, Failure, OpId, OpValue, ProxyProtocol, ProxyRequestEvent};
 #[cfg(feature = "testing")]
 pub use node::Plant;
-pub use node::{Ask, CircuitSnapshot, IntroduceTo, Node, NodeOptions, PathHop, Peer, StoredAt};
+pub use node::{Ask, CircuitSnapshot, IntroduceTo, LinkSnapshot, Node, NodeOptions, PathHop, Peer, StoredAt};
 #[cfg(feature = "metrics")]
-pub use node::{LinkSnapshot, ProxySnapshot, Snapshot};
+pub use node::{ProxySnapshot, Snapshot};
 #[cfg(feature = "proxy")]
 pub use proxy::Stands;
 pub use server::{RateLimit, Roles};

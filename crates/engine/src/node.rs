@@ -46,9 +46,9 @@ use crate::waiting::{Incoming, Introductions};
 #[cfg(feature = "testing")]
 pub use plant::Plant;
 pub use services::IntroduceTo;
-pub use snapshot::CircuitSnapshot;
+pub use snapshot::{CircuitSnapshot, LinkSnapshot};
 #[cfg(feature = "metrics")]
-pub use snapshot::{LinkSnapshot, ProxySnapshot, Snapshot};
+pub use snapshot::{ProxySnapshot, Snapshot};
 
 /// A key file and what opens it.
 pub struct StoredAt {

@@ -32,7 +32,7 @@ describe('waiting for a circuit', () => {
 describe('falling asleep', () => {
   it('closes a link that a dial brings afterwards, and is over when the last one is gone', async () => {
     let links = 1
-    const engine = { closing: false, closeLinks: vi.fn(), snapshot: () => ({ links: Array.from({ length: links }) }) }
+    const engine = { closing: false, closeLinks: vi.fn(), links: () => Array.from({ length: links }) }
     const part = () => ({ sleep: vi.fn(), wake: vi.fn() })
     const [driver, lists] = [part(), part()]
     const parts = { engine, diagnostics: createDiagnostics(), driver, lists, readiness: new Readiness() }

@@ -58,7 +58,7 @@ export class World {
 
   readonly engine = {
     closing: false,
-    snapshot: () => ({ links: [] }),
+    links: () => [],
     buildCircuit: (hops: { nodeId: string }[], timeoutMs: number, done: (error: Error | undefined, circuit: number) => void) => {
       const path = hops.map(({ nodeId }) => nodeId)
       this.paths.push(path)

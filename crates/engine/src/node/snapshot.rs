@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-#[cfg(feature = "metrics")]
 use anonnet_transport::Link;
 
 use super::Node;
@@ -23,7 +22,6 @@ pub struct CircuitSnapshot {
 }
 
 /// A link to another node.
-#[cfg(feature = "metrics")]
 #[derive(Clone, Debug)]
 pub struct LinkSnapshot {
     pub node: Option<[u8; 32]>,
@@ -68,20 +66,26 @@ impl Node {
         circuits
     }
 
-    /// The node's circuits, links and counters now.
-    #[cfg(feature = "metrics")]
-    pub fn snapshot(&self) -> Snapshot {
-        let links = self.inner.server.pool.links().into_iter().map(|link| LinkSnapshot {
+    /// Its links now, as `circuits`.
+    pub fn links(&self) -> Vec<LinkSnapshot> {
+        let links = self.inner.server.pool.links().into_iter();
+        let told = links.map(|link| LinkSnapshot {
             node: link.peer().map(|id| id.0),
             authenticated: link.is_authenticated(),
             inbound: link.inbound(),
             rtt: link.stats().rtt,
             age: link.age(),
         });
+        told.collect()
+    }
+
+    /// The node's circuits, links and counters now.
+    #[cfg(feature = "metrics")]
+    pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             circuits: self.circuits(),
             relay: self.inner.server.stats.snapshot(&self.inner.server.quota),
-            links: links.collect(),
+            links: self.links(),
             proxy: self.proxy_snapshot(),
         }
     }
