@@ -40,37 +40,41 @@ export class ServicePublisher {
   }
 
   /**
-   * Looks the service up over other last hops than it stored through: resolves when what was stored last is found.
+   * Looks the service up over other last hops than it stored through: resolves when what was stored last is found. Those that stored it may have
+   * said so only: what nobody has is published again.
    *
    * @throws as `lookUp`; ERR_ANONNET_NOT_FOUND when an older one is found.
    */
   async find(period: number, timeMs: number, limits: { timeoutMs: number; signal: AbortSignal | undefined }): Promise<void> {
     const { engine, circuits, address } = this.#parts
     const place = { blinded: serviceCrypto.blind(address.publicKey, period), period }
-    const found = await lookUp({ engine, circuits }, place, timeMs, limits)
-    const own = this.#revisions.get(period) ?? 0
-    const payload = this.#payloads.get(period)
-    if (found.revision === own && payload !== undefined && Buffer.compare(found.payload, payload) === 0) return
-    // One of a run before this one, by a clock that was ahead of ours: it is replaced by nothing that is not newer.
-    if (found.revision >= own) {
-      this.#revisions.set(period, found.revision)
-      this.#onStale()
-    }
-    throw errorFromCode('ERR_ANONNET_NOT_FOUND', { detail: 'an older descriptor' })
-  }
-
-  /** Looks up what was stored, over other last hops: those that stored it may have said so only. What nobody has is published again. */
-  async confirm(period: number): Promise<void> {
-    const revision = this.#revisions.get(period)
+    const sought = this.#revisions.get(period)
     try {
-      await this.find(period, this.#timeMs(period), { timeoutMs: STORE_TIMEOUT_MS, signal: this.#signal })
+      const found = await lookUp({ engine, circuits }, place, timeMs, limits)
+      const own = this.#revisions.get(period) ?? 0
+      const payload = this.#payloads.get(period)
+      if (found.revision !== own || payload === undefined || Buffer.compare(found.payload, payload) !== 0) {
+        // One of a run before this one, by a clock that was ahead of ours: it is replaced by nothing that is not newer.
+        if (found.revision >= own) {
+          this.#revisions.set(period, found.revision)
+          this.#onStale()
+        }
+        throw errorFromCode('ERR_ANONNET_NOT_FOUND', { detail: 'an older descriptor' })
+      }
       this.#misses = 0
     } catch (error) {
       const missing = isAnonNetError(error) && MISSING.has(error.code)
-      if (!missing || this.#revisions.get(period) !== revision || this.#misses >= MAX_MISSES) return
-      this.#misses += 1
-      this.#onStale()
+      if (missing && this.#revisions.get(period) === sought && this.#misses < MAX_MISSES) {
+        this.#misses += 1
+        this.#onStale()
+      }
+      throw error
     }
+  }
+
+  /** Looks whether what was stored is found. */
+  async confirm(period: number): Promise<void> {
+    await this.find(period, this.#timeMs(period), { timeoutMs: STORE_TIMEOUT_MS, signal: this.#signal }).catch(() => undefined)
   }
 
   /** Stores all replicas of what `content` gives when it is time; returns the number of nodes that took the one that the fewest took. */

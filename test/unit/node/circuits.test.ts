@@ -59,6 +59,9 @@ describe('a probe of a circuit on which nothing gets connected', () => {
   ])('fails with %s; bytes come: %s; the circuit is ended: %s', async (code, readsMore, ends) => {
     const { driver, closed, probes } = driven(code, readsMore)
     const target = { host: 'example.org', port: 443 }
+    // It carries a stream, so that none that is built meanwhile takes its place while the probe is under way.
+    const first = driver.request({ isolation: 'a', kind: 'connect', target }, { attach: () => {}, refuse: () => {} })
+    driver.connected(first)
     driver.request({ isolation: 'a', kind: 'connect', target }, { attach: () => {}, refuse: () => {} })
     await vi.advanceTimersByTimeAsync(4_000)
     expect(probes()).toBeGreaterThan(0)
