@@ -2,7 +2,7 @@
  * A client's side of services: finds them, meets them, and keeps the circuits on which streams to them run.
  */
 
-import { type AnonNetError, errorFromCode, isAnonNetError, wrapError } from '../errors/index.js'
+import { errorFromCode, isAnonNetError } from '../errors/index.js'
 import { type Engine, onAbort, serviceCrypto } from '../native/index.js'
 import { openDescriptor, type ServiceAddress, type ServiceDescriptor, serviceLimits, serviceTimeMs } from '../services/index.js'
 import { periodOf } from '../wire/index.js'
@@ -40,6 +40,8 @@ interface Cached {
 
 /** A way to a service: one for all streams of one isolation. */
 interface Way {
+  /** The service and the isolation. */
+  readonly key: string
   readonly circuit: Promise<number>
   /** Set once it is there. */
   open: number | undefined
@@ -116,6 +118,7 @@ export class ServiceClient {
       // Whoever gives up first must not take the way from those who wait for the same: it has a deadline of its own.
       const abort = new AbortController()
       const made: Way = {
+        key,
         circuit: this.#make(address, timeoutMs, AbortSignal.any([this.#closed.signal, abort.signal])),
         open: undefined,
         waiting: 0,
@@ -133,13 +136,13 @@ export class ServiceClient {
           this.#open.add(made)
           this.#parts.circuits.onEnd(circuit, () => {
             this.#open.delete(made)
-            this.#forget(key, made)
+            this.#forget(made)
           })
           this.#look()
         },
         () => {
           this.#making -= 1
-          this.#forget(key, made)
+          this.#forget(made)
         }
       )
     }
@@ -162,7 +165,7 @@ export class ServiceClient {
   /** A circuit was of no use to a stream: the next gets another one, through other relays if it did not even answer. */
   failed(circuit: number, silent: boolean): void {
     if (silent) this.#parts.circuits.silent(circuit)
-    for (const [key, way] of this.#ways) if (way.open === circuit) this.#forget(key, way)
+    for (const way of this.#ways.values()) if (way.open === circuit) this.#forget(way)
   }
 
   /** Drops what is known of services: circuits end with their links. */
@@ -256,12 +259,13 @@ export class ServiceClient {
   }
 
   #giveUp(way: Way): void {
-    for (const [key, other] of this.#ways) if (other === way) this.#forget(key, way)
+    this.#forget(way)
     way.abort.abort(errorFromCode('ERR_ANONNET_ABORTED'))
   }
 
-  #forget(key: string, way: Way): void {
-    if (this.#ways.get(key) === way) this.#ways.delete(key)
+  /** It takes no new streams. */
+  #forget(way: Way): void {
+    if (this.#ways.get(way.key) === way) this.#ways.delete(way.key)
   }
 
   /** Closes ways that carry nothing any more. Runs only while there are any. */
@@ -293,7 +297,7 @@ export class ServiceClient {
 
   #end(way: Way): void {
     this.#open.delete(way)
-    for (const [key, other] of this.#ways) if (other === way) this.#ways.delete(key)
+    this.#forget(way)
     if (way.open !== undefined) this.#parts.circuits.close(way.open)
   }
 }
@@ -314,9 +318,4 @@ function withLimits<T>(promise: Promise<T>, { timeoutMs, signal }: { timeoutMs: 
       (error: unknown) => settle(() => reject(error))
     )
   })
-}
-
-/** What a stream to a service failed with, for those who wait. */
-export function serviceError(error: unknown): AnonNetError {
-  return wrapError(error, 'ERR_ANONNET_RENDEZVOUS_FAILED')
 }

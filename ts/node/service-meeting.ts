@@ -72,8 +72,6 @@ class Meeting {
   run(): Promise<number> {
     const { signal, timeoutMs } = this.#parts
     return new Promise<number>((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
       const late = setTimeout(() => this.#fail(this.#lateError()), timeoutMs).unref()
       const unlisten = onAbort(signal, () => this.#fail(signal.reason))
       const finish = (): void => {
@@ -209,8 +207,9 @@ class Meeting {
     const { signal } = attempt.abort
     let circuit: number | undefined
     try {
-      ;[{ circuit }] = await Promise.all([attempt.intro, attempt.pow])
-      const payload = writeIntroduction({ cookie, rendezvous: rendezvousPoint, pow: await attempt.pow })
+      const [intro, pow] = await Promise.all([attempt.intro, attempt.pow])
+      circuit = intro.circuit
+      const payload = writeIntroduction({ cookie, rendezvous: rendezvousPoint, pow })
       const { authKey, onionKey, kemKey } = point
       const to = { authKey, onionKey, kemKey, subcredential: this.#subcredential }
       await engine.services.introduce(circuit, rendezvous, to, payload, { timeoutMs: Math.min(POINT_TIMEOUT_MS, this.#leftMs), signal })
