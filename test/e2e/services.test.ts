@@ -6,15 +6,10 @@ import { ed25519, x25519 } from '@noble/curves/ed25519.js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type AnonNode, createTestnet, type Service, type Testnet } from '../../ts/index.js'
 import { serviceName } from '../../ts/services/index.js'
+import { collect } from '../helpers/servers.js'
 import { socksConnect } from '../helpers/socks.js'
 
 const DEADLINE = 60_000
-
-async function read(stream: AsyncIterable<unknown>): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks)
-}
 
 describe('a service', { timeout: DEADLINE }, () => {
   let net: Testnet
@@ -36,7 +31,7 @@ describe('a service', { timeout: DEADLINE }, () => {
       const socket = await client.connect(target)
       expect(socket.remoteAddress).toBe(service.address)
       socket.end('hello')
-      expect(String(await read(socket))).toBe('hello')
+      expect(String(await collect(socket))).toBe('hello')
     }
     await expect(client.connect(`${service.address}:81`)).rejects.toMatchObject({ code: 'ERR_ANONNET_STREAM_REFUSED' })
   })
@@ -48,7 +43,7 @@ describe('a service', { timeout: DEADLINE }, () => {
     const back = await Promise.all(
       streams.map((socket) => {
         socket.end(bytes)
-        return read(socket)
+        return collect(socket)
       })
     )
     for (const all of back) expect(all.equals(bytes)).toBe(true)
@@ -85,14 +80,14 @@ describe('a service', { timeout: DEADLINE }, () => {
     const { socket, reply } = await socksConnect(proxy?.address ?? '', `${web.address}`, 80)
     expect(reply).toBe(0)
     socket.write(`GET /a HTTP/1.1\r\nHost: ${web.address}\r\nConnection: close\r\n\r\n`)
-    expect(String(await read(socket))).toContain(`GET /a ${web.address}`)
+    expect(String(await collect(socket))).toContain(`GET /a ${web.address}`)
     const [ip = '', port = ''] = (proxy?.address ?? '').split(':')
     const answer = await new Promise<http.IncomingMessage>((resolve, reject) =>
       http
         .get({ host: ip, port: Number(port), path: `http://${web.address}/b`, headers: { host: web.address } }, resolve)
         .on('error', reject)
     )
-    expect([answer.statusCode, String(await read(answer))]).toEqual([200, `GET /b ${web.address}`])
+    expect([answer.statusCode, String(await collect(answer))]).toEqual([200, `GET /b ${web.address}`])
     await web.close()
   })
 
@@ -112,7 +107,7 @@ describe('a service', { timeout: DEADLINE }, () => {
     const forward = await host.listen({ ports: { 80: `127.0.0.1:${port}`, 81: '127.0.0.1:1' } })
     const socket = await client.connect(`${forward.address}:80`)
     socket.end('through')
-    expect(String(await read(socket))).toBe('through')
+    expect(String(await collect(socket))).toBe('through')
     await expect(client.connect(`${forward.address}:81`)).rejects.toMatchObject({ code: 'ERR_ANONNET_STREAM_REFUSED' })
     await forward.close()
     echo.close()
@@ -126,21 +121,21 @@ describe('a service', { timeout: DEADLINE }, () => {
     client.authorize(locked.address, randomBytes(32))
     await expect(client.connect(target)).rejects.toMatchObject({ code: 'ERR_ANONNET_CLIENT_AUTH_WRONG' })
     client.authorize(locked.address, secret)
-    expect(String(await read(await client.connect(target)))).toBe('welcome')
+    expect(String(await collect(await client.connect(target)))).toBe('welcome')
     await locked.close()
   })
 
   it('keeps its address over a restart with the same key, and is not reached once it is closed', async () => {
     const key = randomBytes(32)
     const first = await host.listen({ port: 80, key }, (socket) => socket.end('first'))
-    expect(String(await read(await client.connect(`${first.address}:80`)))).toBe('first')
+    expect(String(await collect(await client.connect(`${first.address}:80`)))).toBe('first')
     await first.close()
     await expect(client.connect(`${first.address}:80`, { isolate: 'x', timeoutMs: 15_000 })).rejects.toMatchObject({
       code: /^ERR_ANONNET_/
     })
     const second = await host.listen({ port: 80, key }, (socket) => socket.end('second'))
     expect(second.address).toBe(first.address)
-    expect(String(await read(await client.connect(`${second.address}:80`, { isolate: 'y' })))).toBe('second')
+    expect(String(await collect(await client.connect(`${second.address}:80`, { isolate: 'y' })))).toBe('second')
     await second.close()
   })
 
