@@ -52,6 +52,7 @@ macro_rules! kinds {
         impl TryFrom<u8> for Kind {
             type Error = CellError;
 
+            #[inline]
             fn try_from(byte: u8) -> Result<Self, CellError> {
                 match byte {
                     $($number => Ok(Self::$name),)*
@@ -133,6 +134,7 @@ impl Kind {
     }
 
     /// The most bytes that a whole message of this kind has, all its parts together.
+    #[inline]
     pub const fn max_len(self) -> usize {
         match self {
             Self::Extend => EXTEND_PREFIX_MAX + MAX_HANDSHAKE,

@@ -38,7 +38,7 @@ impl<'a> Messages<'a> {
         Self { rest: body }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&mut self) -> Result<Option<Message<'a>>, CellError> {
         let header = match self.rest.split_first_chunk::<MESSAGE_HEADER_LEN>() {
             Some((header, rest)) if header[0] != 0 => {
@@ -55,17 +55,23 @@ impl<'a> Messages<'a> {
             }
         };
         let [kind, s1, s0, q3, q2, q1, q0, l1, l0] = header;
-        let kind = Kind::try_from(kind)?;
-        if !kind.is_built() {
-            return Err(CellError::NotBuilt(kind));
-        }
+        // Nearly all messages are data: what is known of those is not looked up.
+        let (kind, max_len) = if kind == Kind::Data as u8 {
+            (Kind::Data, MAX_DATA)
+        } else {
+            let kind = Kind::try_from(kind)?;
+            if !kind.is_built() {
+                return Err(CellError::NotBuilt(kind));
+            }
+            (kind, kind.max_len())
+        };
         let length = u16::from_be_bytes([l1, l0]);
         let more = length & MORE != 0;
         let length = usize::from(length & !MORE);
-        if more && !kind.comes_in_parts() {
+        if more && max_len <= MAX_DATA {
             return Err(CellError::NotFragmentable { kind });
         }
-        if length > kind.max_len() {
+        if length > max_len {
             return Err(CellError::TooLong { kind });
         }
         if length == 0 && kind == Kind::Data {
