@@ -35,8 +35,6 @@ const STORE_TIMEOUT_MS = 30_000
 const MEET_TIMEOUT_MS = 15_000
 /** Revisions go up with the seconds. */
 const REVISION_STEP_MS = 1_000
-/** Periods change and loads fall while nothing happens. */
-const LOOK_EVERY_MS = 30_000
 
 export interface ServiceHostParts {
   engine: Engine
@@ -76,6 +74,8 @@ export class ServiceHost {
   readonly #unwatch: () => void
   #state = newUpkeep(Date.now())
   #timer: NodeJS.Timeout | undefined
+  /** Periods change and loads fall while nothing happens; and no number of introductions puts this off. */
+  #looking: NodeJS.Timeout | undefined
   #serving: NodeJS.Timeout | undefined
 
   constructor(parts: ServiceHostParts) {
@@ -134,7 +134,6 @@ export class ServiceHost {
     this.#dispatch({ type: 'close' })
     this.#abort.abort(errorFromCode('ERR_ANONNET_CLOSED'))
     this.#unwatch()
-    clearTimeout(this.#timer)
     clearTimeout(this.#serving)
     for (const request of this.#introductions.keys()) this.#parts.engine.services.dropIntroduction(request)
     this.#introductions.clear()
@@ -193,16 +192,25 @@ export class ServiceHost {
     const result = upkeepStep(this.#state, event, { nowMs: Date.now(), rng: cryptoRng, periods: this.#periods() })
     this.#state = result.state
     if ([...this.#state.periods.keys()].join() !== before) for (const { circuit } of this.#points.values()) this.#tellPeriods(circuit)
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    if (event.type !== 'close' && this.#state.usable) {
-      const delay = Math.min(LOOK_EVERY_MS, Math.max(5, (result.wakeAtMs ?? Infinity) - Date.now()))
-      this.#timer = setTimeout(() => this.#tick(), delay).unref()
-    }
+    this.#setTimers(event.type !== 'close' && this.#state.usable, result.wakeAtMs)
     for (const action of result.actions) this.#perform(action)
   }
 
-  #tick(): void {
+  #setTimers(awake: boolean, wakeAtMs: number | undefined): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (!awake) {
+      clearInterval(this.#looking)
+      this.#looking = undefined
+      return
+    }
+    this.#looking ??= setInterval(() => this.#look(), serviceLimits.POW_INTERVAL_MS).unref()
+    if (wakeAtMs === undefined) return
+    const delay = Math.min(serviceLimits.POW_INTERVAL_MS, Math.max(5, wakeAtMs - Date.now()))
+    this.#timer = setTimeout(() => this.#dispatch({ type: 'tick' }), delay).unref()
+  }
+
+  #look(): void {
     const { changed, dropped } = this.#load.tick(performance.now())
     this.#dropAll(dropped)
     this.#dispatch({ type: changed ? 'changed' : 'tick' })
