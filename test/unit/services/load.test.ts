@@ -139,6 +139,50 @@ describe('attack 42: proofs of work', () => {
     expect(load.offer(-1, proof(load, 1), 0).verdict).toBe('bad-proof')
   })
 
+  it('those who prove nothing raise it to the least effort, whatever they do afterwards', () => {
+    const load = make({ rate: 2, burst: 2, waiting: 20 })
+    const asked: number[] = []
+    for (let round = 0; round < 40; round++) {
+      interval(load, round * POW_INTERVAL_MS, Array(600).fill(0))
+      asked.push(load.suggestion.effort)
+    }
+    // And it stays there: otherwise they had every third interval.
+    expect(new Set(asked)).toEqual(new Set([1]))
+  })
+
+  it('one introduction without a proof in each interval neither raises nor holds what is asked for', () => {
+    const load = make({ rate: 2, burst: 2, waiting: 20 })
+    for (let round = 0; round < 20; round++) interval(load, round * POW_INTERVAL_MS, Array(600).fill(40))
+    // What still waits of the flood is too late in this one.
+    interval(load, 20 * POW_INTERVAL_MS, [0])
+    let before = load.suggestion.effort
+    expect(before).toBeGreaterThan(40)
+    for (let round = 21; before > 0; round++) {
+      interval(load, round * POW_INTERVAL_MS, [0])
+      expect(load.suggestion.effort).toBeLessThan(before)
+      before = load.suggestion.effort
+    }
+  })
+
+  it('a flood of those who prove nothing holds no more than the least effort once others stop', () => {
+    const load = make({ rate: 2, burst: 2, waiting: 20 })
+    for (let round = 0; round < 20; round++) interval(load, round * POW_INTERVAL_MS, Array(600).fill(40))
+    for (let round = 20; round < 40; round++) interval(load, round * POW_INTERVAL_MS, Array(600).fill(0))
+    expect(load.suggestion.effort).toBe(1)
+    // Who proves that much is served among them.
+    const served = interval(load, 40 * POW_INTERVAL_MS, [...Array(300).fill(0), ...Array(10).fill(1), ...Array(300).fill(0)])
+    expect(served).toEqual(Array(10).fill(1))
+  })
+
+  it('those that only came too late raise nothing', () => {
+    const load = make({ rate: 2, burst: 2, waiting: 20 })
+    for (let round = 0; round < 5; round++) interval(load, round * POW_INTERVAL_MS, Array(600).fill(40))
+    const { effort } = load.suggestion
+    expect(load.waiting).toBeGreaterThan(0)
+    load.tick(6 * POW_INTERVAL_MS)
+    expect(load.suggestion.effort).toBe(effort)
+  })
+
   it('one introduction of a huge effort does not raise what is asked of all', () => {
     const load = make({ rate: 2, burst: 1, waiting: 5 })
     interval(load, 0, Array(200).fill(0))
