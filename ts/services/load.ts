@@ -79,6 +79,8 @@ export class Load {
   #refused = 0
   /** How many were begun in the last interval that had too many. */
   #capacity = 0
+  /** Since the last look. */
+  #seedChanged = false
 
   constructor(options: LoadOptions) {
     this.#options = options
@@ -112,7 +114,7 @@ export class Load {
         this.#refused += 1
         return { verdict: 'no-proof', dropped: [] }
       }
-    } else if (!this.#accepts(proof)) {
+    } else if (!this.#accepts(proof, nowMs)) {
       return { verdict: 'bad-proof', dropped: [] }
     }
     this.#came.push(effort)
@@ -166,12 +168,10 @@ export class Load {
       this.#overflowed = false
       this.#refused = 0
     }
-    const old = nowMs - this.#seed.madeMs >= POW_SEED_MS
-    if (old) {
-      this.#before = this.#seed
-      this.#seed = this.#newSeed(nowMs)
-    }
-    return { changed: this.#effort !== before || (old && this.#effort > 0), dropped }
+    if (nowMs - this.#seed.madeMs >= POW_SEED_MS) this.#changeSeed(nowMs)
+    const changed = this.#effort !== before || (this.#seedChanged && this.#effort > 0)
+    this.#seedChanged = false
+    return { changed, dropped }
   }
 
   /** A little more than the least effort that found a place in this interval: only who proves more than that raises it. */
@@ -190,14 +190,22 @@ export class Load {
     return this.#refused > 0 && this.#came.length + this.#refused > this.#capacity * intervals ? Math.max(1, lower) : lower
   }
 
-  #accepts({ seedHead, nonce, effort }: PowProof): boolean {
+  #accepts({ seedHead, nonce, effort }: PowProof, nowMs: number): boolean {
     const seed = [this.#seed, this.#before].find((one) => one !== undefined && Buffer.compare(one.seed.subarray(0, 4), seedHead) === 0)
     if (seed === undefined) return false
     const key = Buffer.from(nonce).toString('hex')
     if (seed.nonces.has(key) || seed.nonces.size >= MAX_POW_NONCES) return false
     if (!this.#options.proves(seed.seed, nonce, effort)) return false
     seed.nonces.add(key)
+    // Long before it is full: as many again are for those who have the descriptor of before.
+    if (seed === this.#seed && seed.nonces.size >= MAX_POW_NONCES / 2) this.#changeSeed(nowMs)
     return true
+  }
+
+  #changeSeed(nowMs: number): void {
+    this.#before = this.#seed
+    this.#seed = this.#newSeed(nowMs)
+    this.#seedChanged = true
   }
 
   #expire(nowMs: number): number[] {

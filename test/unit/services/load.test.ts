@@ -135,8 +135,34 @@ describe('attack 42: proofs of work', () => {
 
   it('remembers a bounded number of nonces, and takes none beyond: a forgotten one could be used twice', () => {
     const load = make({ running: 0, waiting: 1 })
-    for (let request = 0; request < MAX_POW_NONCES; request++) load.offer(request, proof(load, 1), 0)
-    expect(load.offer(-1, proof(load, 1), 0).verdict).toBe('bad-proof')
+    const { seed } = load.suggestion
+    const used = proof(load, 1)
+    load.offer(0, used, 0)
+    for (let request = 1; request < MAX_POW_NONCES; request++) load.offer(request, proof(load, 1, 1, seed), 0)
+    expect(load.offer(-1, used, 0).verdict).toBe('bad-proof')
+    expect(load.offer(-2, proof(load, 1, 1, seed), 0).verdict).toBe('bad-proof')
+  })
+
+  it('a flood of cheap proofs changes the seed early and keeps nobody out', () => {
+    const load = make({ running: 0, waiting: 1 })
+    for (let round = 0; round < 2; round++) {
+      load.offer(round, undefined, 0)
+      load.offer(round, undefined, 0)
+      load.tick((round + 1) * POW_INTERVAL_MS)
+    }
+    const nowMs = 2 * POW_INTERVAL_MS
+    const { seed, effort } = load.suggestion
+    expect(effort).toBe(1)
+    for (let request = 0; request < MAX_POW_NONCES / 2; request++) load.offer(request, proof(load, 1, 1, seed), nowMs)
+    expect(load.suggestion.seed).not.toEqual(seed)
+    // With the new seed, and with that of the descriptor of before.
+    expect(load.offer(-1, proof(load, 50), nowMs).verdict).toBe('taken')
+    expect(load.offer(-2, proof(load, 51, 51, seed), nowMs).verdict).toBe('taken')
+    expect(load.tick(nowMs).changed).toBe(true)
+    expect(load.tick(nowMs).changed).toBe(false)
+    // However many more there are.
+    for (let request = 0; request < 2 * MAX_POW_NONCES; request++) load.offer(request, proof(load, 1), nowMs)
+    expect(load.offer(-3, proof(load, 52), nowMs).verdict).toBe('taken')
   })
 
   it('those who prove nothing raise it to the least effort, whatever they do afterwards', () => {
