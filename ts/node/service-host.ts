@@ -40,6 +40,7 @@ export interface ServiceHostParts {
   engine: Engine
   driver: CircuitDriver
   circuits: ServiceCircuits
+  /** Belongs to the host, which wipes it when it is closed. */
   seed: Uint8Array
   address: ServiceAddress
   /** X25519 keys of those who may reach it; empty for everybody. */
@@ -139,6 +140,7 @@ export class ServiceHost {
     this.#introductions.clear()
     for (const circuit of this.#meetings) this.#parts.circuits.close(circuit)
     this.#meetings.clear()
+    this.#parts.seed.fill(0)
   }
 
   /** Whether the circuit is one of its introduction points; then the introduction is taken or dropped. */

@@ -4,8 +4,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Engine, serviceCrypto } from '../../../ts/native/index.js'
 import type { CircuitDriver } from '../../../ts/node/circuits.js'
 import type { ServiceCircuits } from '../../../ts/node/service-circuits.js'
+import { ServiceClient, type ServiceClientParts } from '../../../ts/node/service-client.js'
 import { ServiceHost } from '../../../ts/node/service-host.js'
-import { serviceName, writeIntroduction } from '../../../ts/services/index.js'
+import { type ServiceAddress, serviceName, writeIntroduction } from '../../../ts/services/index.js'
 import { POW_INTERVAL_MS } from '../../../ts/services/limits.js'
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance', 'Date'] }))
@@ -94,5 +95,29 @@ describe('a service', () => {
     await vi.advanceTimersByTimeAsync(2_000)
     expect(vi.getTimerCount()).toBe(0)
     host.close()
+  })
+
+  it('leaves no key behind: its seed, and the keys of clients that were authorised', async () => {
+    const { host, seed } = await make()
+    expect(seed.some((byte) => byte !== 0)).toBe(true)
+    host.close()
+    expect([...seed]).toEqual(Array(32).fill(0))
+
+    const client = new ServiceClient({} as unknown as ServiceClientParts)
+    const addressOf = (): ServiceAddress => {
+      const publicKey = serviceCrypto.publicKey(randomBytes(32))
+      return { publicKey, name: serviceName(publicKey) }
+    }
+    const [first, second] = [addressOf(), addressOf()]
+    const secrets = [1, 2, 3].map((byte) => new Uint8Array(32).fill(byte))
+    const wiped = (): boolean[] => secrets.map((secret) => secret.every((byte) => byte === 0))
+    client.authorize(first, secrets[0])
+    client.authorize(first, secrets[1])
+    expect(wiped()).toEqual([true, false, false])
+    client.authorize(second, secrets[2])
+    client.authorize(first, undefined)
+    expect(wiped()).toEqual([true, true, false])
+    client.close()
+    expect(wiped()).toEqual([true, true, true])
   })
 })
