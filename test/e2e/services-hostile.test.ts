@@ -141,7 +141,7 @@ describe('a service that asks for proof of work', () => {
 describe('forged authorization', () => {
   it('opens no descriptor and reaches no service, whatever a client makes up', { timeout: 150_000 }, async () => {
     const key = randomBytes(32)
-    const SEEDX = Uint8Array.from(randomBytes(32)); const locked = await host.listen({ port: 80, key: SEEDX, auth: [x25519.getPublicKey(key)] }, (socket) => socket.end('welcome'))
+    const locked = await host.listen({ port: 80, auth: [x25519.getPublicKey(key)] }, (socket) => socket.end('welcome'))
     const other = await host.listen({ port: 80, auth: [x25519.getPublicKey(randomBytes(32))] }, (socket) => socket.end('not for you'))
     const introduced = vi.spyOn(ServiceHost.prototype, 'introduced')
     // Authorised elsewhere.
@@ -179,10 +179,10 @@ describe('forged authorization', () => {
     timeout: 150_000
   }, async () => {
     const key = randomBytes(32)
-    const SEEDX = Uint8Array.from(randomBytes(32)); const locked = await host.listen({ port: 80, key: SEEDX, auth: [x25519.getPublicKey(key)] }, (socket) => socket.end('welcome'))
+    const locked = await host.listen({ port: 80, auth: [x25519.getPublicKey(key)] }, (socket) => socket.end('welcome'))
     const { publicKey } = parseServiceHost(locked.address)
     const point = { nodeId: net.relays[0]?.nodeId ?? '', authKey: randomBytes(32), onionKey: randomBytes(32), kemKey: randomBytes(1184) }
-    const thief = SEEDX
+    const thief = Uint8Array.from(randomBytes(32))
     const introduce = vi.spyOn(ServiceEngine.prototype, 'introduce')
     let lied = 0
     // Everybody who is asked: as the service would write it, for the same client and one more, but for who signs it.
