@@ -1,16 +1,22 @@
 /**
  * Services among hostile others, end to end: real relays on loopback, the real addon. A service that never answers, clients that leave out
- * their proof of work or forge it, and last hops that answer with an old valid record.
+ * their proof of work or forge it, clients and last hops that forge authorization, and last hops that answer with an old valid record.
  */
 import { randomBytes } from 'node:crypto'
+import { x25519 } from '@noble/curves/ed25519.js'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { DhtNode, parseRecord } from '../../ts/dht/index.js'
+import { DhtNode, issueRecord, parseRecord } from '../../ts/dht/index.js'
 import { type AnonNode, createTestnet, type Testnet } from '../../ts/index.js'
+import { serviceCrypto } from '../../ts/native/index.js'
 import { ServiceEngine } from '../../ts/native/service-engine.js'
 import { ServiceHost } from '../../ts/node/service-host.js'
+import type * as AuthorizationModule from '../../ts/services/authorization.js'
+import { ENTRY_BYTES } from '../../ts/services/authorization.js'
+import { parseServiceHost, sealDescriptor } from '../../ts/services/index.js'
 import type * as IntroductionModule from '../../ts/services/introduction.js'
-import { POW_INTERVAL_MS } from '../../ts/services/limits.js'
+import { AUTH_STEP, POW_INTERVAL_MS } from '../../ts/services/limits.js'
 import { LOAD_LIMITS, Load } from '../../ts/services/load.js'
+import { periodOf, periodStartS, SERVICE_REPLICAS, SERVICE_TTL_S, serviceKey } from '../../ts/wire/index.js'
 import { collect } from '../helpers/servers.js'
 import { socksConnect } from '../helpers/socks.js'
 
@@ -32,6 +38,15 @@ vi.mock('../../ts/services/introduction.js', async (original) => {
   return { ...real, writeIntroduction }
 })
 
+/** How a client of this file that is not authorised makes up the secret of a descriptor; undefined: as it should. */
+const forgery = vi.hoisted(() => ({ secret: undefined as ((entries: Uint8Array) => Uint8Array) | undefined }))
+vi.mock('../../ts/services/authorization.js', async (original) => {
+  const real = await original<typeof AuthorizationModule>()
+  const readEntry: typeof real.readEntry = (crypto, entries, ...rest) =>
+    forgery.secret === undefined ? real.readEntry(crypto, entries, ...rest) : forgery.secret(entries.entries)
+  return { ...real, readEntry }
+})
+
 let net: Testnet
 let host: AnonNode
 let client: AnonNode
@@ -46,6 +61,7 @@ afterAll(() => net?.close(), 60_000)
 afterEach(() => {
   vi.restoreAllMocks()
   manner.proof = 'real'
+  forgery.secret = undefined
 })
 
 describe('a service that takes introductions and never answers', () => {
@@ -119,6 +135,87 @@ describe('a service that asks for proof of work', () => {
     expect(String(await collect(socket))).toBe('worked for it')
     expect(verdicts).toContain(`${busy.effort} taken`)
     await busy.close()
+  })
+})
+
+describe('forged authorization', () => {
+  it('opens no descriptor and reaches no service, whatever a client makes up', { timeout: 150_000 }, async () => {
+    const key = randomBytes(32)
+    const locked = await host.listen({ port: 80, auth: [x25519.getPublicKey(key)] }, (socket) => socket.end('welcome'))
+    const other = await host.listen({ port: 80, auth: [x25519.getPublicKey(randomBytes(32))] }, (socket) => socket.end('not for you'))
+    const introduced = vi.spyOn(ServiceHost.prototype, 'introduced')
+    // Authorised elsewhere.
+    client.authorize(other.address, key)
+    await expect(client.connect(`${other.address}:80`)).rejects.toMatchObject({ code: 'ERR_ANONNET_CLIENT_AUTH_WRONG' })
+    // A client of its own making: the secret of no authorization, any other, and what stands in the entries as it stands there.
+    client.authorize(locked.address, randomBytes(32))
+    let forged = 0
+    const secrets: ((entries: Uint8Array) => Uint8Array)[] = [
+      () => new Uint8Array(32),
+      () => Uint8Array.from(randomBytes(32)),
+      ...Array.from(
+        { length: AUTH_STEP },
+        (_, entry) => (entries: Uint8Array) => entries.slice(entry * ENTRY_BYTES + 8, (entry + 1) * ENTRY_BYTES)
+      )
+    ]
+    forgery.secret = (entries) => {
+      const secret = secrets[forged++]?.(entries)
+      return secret ?? new Uint8Array(32)
+    }
+    while (forged < secrets.length) {
+      const before = forged
+      await expect(client.connect(`${locked.address}:80`)).rejects.toMatchObject({ code: 'ERR_ANONNET_CLIENT_AUTH_WRONG' })
+      expect(forged).toBeGreaterThan(before)
+    }
+    expect(introduced).not.toHaveBeenCalled()
+    forgery.secret = undefined
+    client.authorize(locked.address, key)
+    expect(String(await collect(await client.connect(`${locked.address}:80`)))).toBe('welcome')
+    expect(introduced).toHaveBeenCalled()
+    await Promise.all([locked.close(), other.close()])
+  })
+
+  it('of a whole descriptor, by last hops that know the address, leads nobody to the introduction points in it', {
+    timeout: 150_000
+  }, async () => {
+    const key = randomBytes(32)
+    const locked = await host.listen({ port: 80, auth: [x25519.getPublicKey(key)] }, (socket) => socket.end('welcome'))
+    const { publicKey } = parseServiceHost(locked.address)
+    const point = { nodeId: net.relays[0]?.nodeId ?? '', authKey: randomBytes(32), onionKey: randomBytes(32), kemKey: randomBytes(1184) }
+    const thief = Uint8Array.from(randomBytes(32))
+    const introduce = vi.spyOn(ServiceEngine.prototype, 'introduce')
+    let lied = 0
+    // Everybody who is asked: as the service would write it, for the same client and one more, but for who signs it.
+    const forged = vi.spyOn(DhtNode.prototype, 'findService').mockImplementation(function (this: DhtNode, at) {
+      lied += 1
+      const nowMs = Date.now()
+      const periods = [...new Set([-1, 0, 1].map((days) => periodOf(nowMs + days * 86_400_000)))]
+      for (const period of periods) {
+        const blinded = serviceCrypto.blind(publicKey, period)
+        for (let replica = 0; replica < SERVICE_REPLICAS; replica++) {
+          if (serviceKey(blinded, replica) !== at) continue
+          const seq = 2 ** 40
+          const clients = [x25519.getPublicKey(key), x25519.getPublicKey(randomBytes(32))]
+          const payload = sealDescriptor(
+            serviceCrypto,
+            { publicKey, period, revision: seq },
+            { introPoints: [point], pow: undefined },
+            clients
+          )
+          const body = { type: 'service', key: at, seq, issued: periodStartS(period), ttl: SERVICE_TTL_S, payload } as const
+          const signer = { publicKey: blinded, sign: (message: Uint8Array) => serviceCrypto.sign(thief, period, message) }
+          return Promise.resolve(issueRecord(body, signer).raw)
+        }
+      }
+      return Promise.reject(new Error('a key of no period'))
+    })
+    client.authorize(locked.address, key)
+    await expect(client.connect(`${locked.address}:80`)).rejects.toMatchObject({ code: 'ERR_ANONNET_RECORD_INVALID' })
+    expect(lied).toBeGreaterThan(1)
+    expect(introduce).not.toHaveBeenCalled()
+    forged.mockRestore()
+    expect(String(await collect(await client.connect(`${locked.address}:80`)))).toBe('welcome')
+    await locked.close()
   })
 })
 

@@ -114,13 +114,13 @@ export class DhtNode {
     const targets = Array.from({ length: Math.min(nearest, BUCKET_SIZE) }, (_, bits) =>
       idInBucket(this.#self, bits, this.#options.randomBytes(32))
     )
-    await eachOf(targets, STORE_CONCURRENCY, (target) => this.#lookup(target, false, options).then(() => undefined))
+    await eachOf(targets, STORE_CONCURRENCY, (target) => this.#lookup(target, undefined, options).then(() => undefined))
     return this.table.size
   }
 
   /** The nodes closest to an id (64 hex characters) on each of the disjoint paths, closest first; at most 64. */
   async findNode(target: string, options: FindOptions = {}): Promise<Peer[]> {
-    const { closest } = (await this.#lookup(idOf(target), false, options)).result
+    const { closest } = (await this.#lookup(idOf(target), undefined, options)).result
     return closest.map(({ nodeId, address }) => ({ nodeId, address }))
   }
 
@@ -132,13 +132,10 @@ export class DhtNode {
     key: string,
     options: FindOptions & { readonly type?: RecordClass; readonly publisher?: Uint8Array } = {}
   ): Promise<DhtRecord[]> {
-    const { records } = await this.#lookup(idOf(key), true, options)
+    const { records } = await this.#lookup(idOf(key), options.type ?? 'any', options)
     options.signal?.throwIfAborted()
     const publisher = options.publisher && toHex(options.publisher)
-    const found = [...records.values()].filter(
-      (signed) =>
-        (publisher === undefined || signed.publisher === publisher) && (options.type === undefined || signed.record.type === options.type)
-    )
+    const found = [...records.values()].filter((signed) => publisher === undefined || signed.publisher === publisher)
     if (found.length === 0) throw fault('ERR_ANONNET_NOT_FOUND', 'record')
     return found.sort((a, b) => (a.publisher < b.publisher ? -1 : 1)).map((signed) => signed.record)
   }
@@ -170,9 +167,9 @@ export class DhtNode {
    * Throws ERR_ANONNET_NOT_FOUND, ERR_ANONNET_INVALID_ARGUMENT; with an aborted signal its reason.
    */
   async findService(key: string, options: FindOptions = {}): Promise<Uint8Array> {
-    const { records } = await this.#lookup(idOf(key), true, options, SERVICE_LOOKUP_PATHS)
+    const { records } = await this.#lookup(idOf(key), 'service', options, SERVICE_LOOKUP_PATHS)
     options.signal?.throwIfAborted()
-    const found = [...records.values()].find((signed) => signed.record.type === 'service')
+    const [found] = records.values()
     if (found === undefined) throw fault('ERR_ANONNET_NOT_FOUND', 'record')
     return found.raw
   }
@@ -198,7 +195,7 @@ export class DhtNode {
     const publications = this.#publications.due(nowMs).map((publication) => this.#publications.issue(publication, nowMs))
     await eachOf(publications, 1, (signed) => this.#spread(signed, {}).then(() => undefined))
     for (const bits of this.table.idle(nowMs - BUCKET_REFRESH_MS)) {
-      await this.#lookup(idInBucket(this.#self, bits, this.#options.randomBytes(32)), false, {})
+      await this.#lookup(idInBucket(this.#self, bits, this.#options.randomBytes(32)), undefined, {})
     }
   }
 
@@ -226,9 +223,10 @@ export class DhtNode {
     return commonBits(this.#self, fromHex(key, 32)) < this.table.radiusBits(BUCKET_SIZE) - FAR_BITS
   }
 
+  /** `wanted`: which records count as the value; undefined where nodes are looked for. */
   async #lookup(
     target: Uint8Array,
-    values: boolean,
+    wanted: RecordClass | 'any' | undefined,
     options: FindOptions,
     paths: number = LOOKUP_PATHS
   ): Promise<{ result: LookupResult; tokens: Map<string, Uint8Array>; records: Map<string, SignedRecord> }> {
@@ -237,11 +235,13 @@ export class DhtNode {
     const key = toHex(target)
     const nowMs = this.#options.now()
     this.table.used(target, nowMs)
-    if (values) for (const signed of this.store.get(key, nowMs)) keepNewest(records, signed)
+    const counts = ({ record }: SignedRecord): boolean => wanted === 'any' || record.type === wanted
+    if (wanted !== undefined) for (const signed of this.store.get(key, nowMs).filter(counts)) keepNewest(records, signed)
     const query = async (contact: Contact): Promise<QueryResult> => {
-      const reply = await this.#find(contact, target, values, options.signal)
+      const reply = await this.#find(contact, target, wanted !== undefined, options.signal)
       if (reply.token) tokens.set(contact.nodeId, reply.token)
-      const good = reply.records.flatMap((raw) => this.#checked(raw, key))
+      // Others under the same key are no answer: whoever stores them would otherwise end the path.
+      const good = reply.records.flatMap((raw) => this.#checked(raw, key)).filter(counts)
       for (const signed of good) keepNewest(records, signed)
       return { nodes: reply.nodes, hasValue: good.length > 0 }
     }
@@ -336,7 +336,7 @@ export class DhtNode {
 
   /** Stores around the record's key, on every path: hostile nodes close to it are not all that have it. Returns how many took it. */
   async #spread(signed: SignedRecord, options: FindOptions): Promise<number> {
-    const { result, tokens } = await this.#lookup(fromHex(signed.record.key, 32), false, options)
+    const { result, tokens } = await this.#lookup(fromHex(signed.record.key, 32), undefined, options)
     let stored = 0
     await eachOf(result.closest, STORE_CONCURRENCY, async (contact) => {
       const token = tokens.get(contact.nodeId)

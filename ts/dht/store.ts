@@ -199,12 +199,11 @@ export class RecordStore {
     pool.put({ id, signed, prefix, expiresMs: expiryMs(record, nowMs), far: this.isFar(record.key) }, nowMs)
   }
 
-  /** All records under a key that have not expired. */
+  /** All records under a key that have not expired. Under a service's key that is the service's: others would only bury it. */
   get(key: string, nowMs: number): SignedRecord[] {
-    return Object.values(this.#pools)
-      .flatMap((pool) => pool.get(key))
-      .filter((entry) => entry.expiresMs > nowMs)
-      .map((entry) => entry.signed)
+    const alive = (pool: Pool): SignedRecord[] => pool.get(key).flatMap(({ expiresMs, signed }) => (expiresMs > nowMs ? [signed] : []))
+    const service = alive(this.#pools.service)
+    return service.length > 0 ? service : [...alive(this.#pools.data), ...alive(this.#pools.node)]
   }
 
   /** Removes what has expired, and judges anew what is far. Returns how many were removed. */

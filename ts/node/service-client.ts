@@ -72,8 +72,9 @@ export class ServiceClient {
     this.#parts = parts
   }
 
-  /** Keeps a key (X25519 secret, 32 bytes) for a service that takes authorised clients only; undefined forgets it. */
+  /** Keeps a key (X25519 secret, 32 bytes; ours from now on, and wiped) for a service that takes authorised clients only; undefined forgets it. */
   authorize({ name }: ServiceAddress, secret: Uint8Array | undefined): void {
+    this.#keys.get(name)?.fill(0)
     if (secret === undefined) this.#keys.delete(name)
     else this.#keys.set(name, secret)
     this.#cache.delete(name)
@@ -181,6 +182,8 @@ export class ServiceClient {
   close(): void {
     clearTimeout(this.#timer)
     this.#closed.abort(errorFromCode('ERR_ANONNET_CLOSED'))
+    for (const secret of this.#keys.values()) secret.fill(0)
+    this.#keys.clear()
   }
 
   async #make(address: ServiceAddress, timeoutMs: number, signal: AbortSignal): Promise<number> {

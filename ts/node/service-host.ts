@@ -13,6 +13,7 @@ import {
   publishedPeriods,
   readIntroduction,
   type ServiceAddress,
+  serviceLimits,
   serviceTimeMs,
   type UpkeepAction,
   type UpkeepEvent,
@@ -31,8 +32,6 @@ const MEET_TIMEOUT_MS = 4_500
 const MEET_TRIES = 2
 /** While there is no place for another client, so long until it is looked for one again. */
 const FULL_MS = 1_000
-/** Periods change and loads fall while nothing happens. */
-const LOOK_EVERY_MS = 30_000
 
 export interface ServiceHostParts {
   engine: Engine
@@ -40,6 +39,7 @@ export interface ServiceHostParts {
   circuits: ServiceCircuits
   /** Of all services of the node. */
   meetings: ServiceMeetings
+  /** Belongs to the host, which wipes it when it is closed. */
   seed: Uint8Array
   address: ServiceAddress
   /** X25519 keys of those who may reach it; empty for everybody. */
@@ -73,6 +73,8 @@ export class ServiceHost {
   readonly #unwatch: () => void
   #state = newUpkeep(Date.now())
   #timer: NodeJS.Timeout | undefined
+  /** Periods change and loads fall while nothing happens; and no number of introductions puts this off. */
+  #looking: NodeJS.Timeout | undefined
   #serving: NodeJS.Timeout | undefined
 
   constructor(parts: ServiceHostParts) {
@@ -130,7 +132,6 @@ export class ServiceHost {
     this.#dispatch({ type: 'close' })
     this.#abort.abort(errorFromCode('ERR_ANONNET_CLOSED'))
     this.#unwatch()
-    clearTimeout(this.#timer)
     clearTimeout(this.#serving)
     for (const request of this.#introductions.keys()) this.#parts.engine.services.dropIntroduction(request)
     this.#introductions.clear()
@@ -138,6 +139,7 @@ export class ServiceHost {
       this.#left(circuit)
       this.#parts.circuits.close(circuit)
     }
+    this.#parts.seed.fill(0)
   }
 
   /** Whether the circuit is one of its introduction points; then the introduction is taken or dropped. */
@@ -188,16 +190,25 @@ export class ServiceHost {
     const result = upkeepStep(this.#state, event, { nowMs: Date.now(), rng: cryptoRng, periods: this.#periods() })
     this.#state = result.state
     if ([...this.#state.periods.keys()].join() !== before) for (const { circuit } of this.#points.values()) this.#tellPeriods(circuit)
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    if (event.type !== 'close' && this.#state.usable) {
-      const delay = Math.min(LOOK_EVERY_MS, Math.max(5, (result.wakeAtMs ?? Infinity) - Date.now()))
-      this.#timer = setTimeout(() => this.#tick(), delay).unref()
-    }
+    this.#setTimers(event.type !== 'close' && this.#state.usable, result.wakeAtMs)
     for (const action of result.actions) this.#perform(action)
   }
 
-  #tick(): void {
+  #setTimers(awake: boolean, wakeAtMs: number | undefined): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (!awake) {
+      clearInterval(this.#looking)
+      this.#looking = undefined
+      return
+    }
+    this.#looking ??= setInterval(() => this.#look(), serviceLimits.POW_INTERVAL_MS).unref()
+    if (wakeAtMs === undefined) return
+    const delay = Math.min(serviceLimits.POW_INTERVAL_MS, Math.max(5, wakeAtMs - Date.now()))
+    this.#timer = setTimeout(() => this.#dispatch({ type: 'tick' }), delay).unref()
+  }
+
+  #look(): void {
     const { changed, dropped } = this.#load.tick(performance.now())
     this.#dropAll(dropped)
     this.#dispatch({ type: changed ? 'changed' : 'tick' })

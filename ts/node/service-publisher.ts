@@ -82,6 +82,8 @@ export class ServicePublisher {
     // A run that ended in the second in which this one began may have used its number.
     const fresh = Math.floor(this.#bornMs / REVISION_STEP_MS + 1) * REVISION_STEP_MS - Date.now()
     if (fresh > 0) await setTimeoutAsync(fresh, undefined, { ref: false, signal: this.#signal })
+    // The seed is wiped when the service is closed; what follows signs before it waits for anything.
+    this.#signal.throwIfAborted()
     const { engine, circuits, seed, address, clients } = this.#parts
     const blinded = serviceCrypto.blind(address.publicKey, period)
     const revision = this.#next(period)

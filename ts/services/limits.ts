@@ -85,5 +85,5 @@ export const POW_RAISE = 1.2
 export const POW_LOWER = 0.6
 /** A seed is replaced after so long; the one before it is accepted as long again. */
 export const POW_SEED_MS = 2 * 3_600_000
-/** Nonces remembered of one seed. */
+/** Nonces remembered of one seed. Once half of them are used the next seed follows. */
 export const MAX_POW_NONCES = 65_536

@@ -75,6 +75,12 @@ export class Load {
   #came: number[] = []
   #begun = 0
   #overflowed = false
+  /** Of this interval: those that were refused because they proved nothing. */
+  #refused = 0
+  /** How many were begun in the last interval that had too many. */
+  #capacity = 0
+  /** Since the last look. */
+  #seedChanged = false
 
   constructor(options: LoadOptions) {
     this.#options = options
@@ -105,10 +111,10 @@ export class Load {
     const effort = proof?.effort ?? 0
     if (proof === undefined) {
       if (Math.min(this.#effort, this.#effortBefore) > 0) {
-        this.#overflowed = true
+        this.#refused += 1
         return { verdict: 'no-proof', dropped: [] }
       }
-    } else if (!this.#accepts(proof)) {
+    } else if (!this.#accepts(proof, nowMs)) {
       return { verdict: 'bad-proof', dropped: [] }
     }
     this.#came.push(effort)
@@ -156,35 +162,50 @@ export class Load {
     if (intervals > 0) {
       this.#intervalMs += intervals * POW_INTERVAL_MS
       this.#effortBefore = before
-      this.#effort = this.#overflowed ? this.#raised() : Math.floor(before * POW_LOWER ** intervals)
+      this.#effort = this.#overflowed ? this.#raised() : this.#lowered(intervals)
       this.#came = []
       this.#begun = 0
       this.#overflowed = false
+      this.#refused = 0
     }
-    const old = nowMs - this.#seed.madeMs >= POW_SEED_MS
-    if (old) {
-      this.#before = this.#seed
-      this.#seed = this.#newSeed(nowMs)
-    }
-    return { changed: this.#effort !== before || (old && this.#effort > 0), dropped }
+    if (nowMs - this.#seed.madeMs >= POW_SEED_MS) this.#changeSeed(nowMs)
+    const changed = this.#effort !== before || (this.#seedChanged && this.#effort > 0)
+    this.#seedChanged = false
+    return { changed, dropped }
   }
 
-  /** A little more than the least effort that found a place in this interval. */
+  /** A little more than the least effort that found a place in this interval: only who proves more than that raises it. */
   #raised(): number {
+    this.#capacity = Math.max(this.#begun, this.#limits.running)
     const sorted = this.#came.sort((a, b) => b - a)
-    const least = sorted[Math.max(1, this.#begun) - 1] ?? sorted[sorted.length - 1] ?? this.#effort
-    const enough = Math.max(1, Math.floor(least * POW_RAISE), least + 1)
-    return Math.min(MAX_POW_EFFORT, Math.max(enough, Math.min(this.#effort, enough)))
+    const least = sorted[Math.max(1, this.#begun) - 1] ?? sorted[sorted.length - 1]
+    // Those that were too late had all come before.
+    if (least === undefined) return this.#effort
+    return Math.min(MAX_POW_EFFORT, Math.max(Math.floor(least * POW_RAISE), least + 1))
   }
 
-  #accepts({ seedHead, nonce, effort }: PowProof): boolean {
+  /** Who was refused without a proof would be back with no effort: where they are too many the least effort stays, which keeps them out. */
+  #lowered(intervals: number): number {
+    const lower = Math.floor(this.#effort * POW_LOWER ** intervals)
+    return this.#refused > 0 && this.#came.length + this.#refused > this.#capacity * intervals ? Math.max(1, lower) : lower
+  }
+
+  #accepts({ seedHead, nonce, effort }: PowProof, nowMs: number): boolean {
     const seed = [this.#seed, this.#before].find((one) => one !== undefined && Buffer.compare(one.seed.subarray(0, 4), seedHead) === 0)
     if (seed === undefined) return false
     const key = Buffer.from(nonce).toString('hex')
     if (seed.nonces.has(key) || seed.nonces.size >= MAX_POW_NONCES) return false
     if (!this.#options.proves(seed.seed, nonce, effort)) return false
     seed.nonces.add(key)
+    // Long before it is full: as many again are for those who have the descriptor of before.
+    if (seed === this.#seed && seed.nonces.size >= MAX_POW_NONCES / 2) this.#changeSeed(nowMs)
     return true
+  }
+
+  #changeSeed(nowMs: number): void {
+    this.#before = this.#seed
+    this.#seed = this.#newSeed(nowMs)
+    this.#seedChanged = true
   }
 
   #expire(nowMs: number): number[] {

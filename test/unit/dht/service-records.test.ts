@@ -128,6 +128,29 @@ describe('a last hop that asks for services', () => {
     expect(await codeOfAsync(() => third.findService(record({ replica: 1 }).record.key))).toBe('ERR_ANONNET_NOT_FOUND')
   }, 30_000)
 
+  it('finds it among data records of many publishers under the same key, and hears of nothing but it', async () => {
+    const net = new DhtNetwork()
+    await net.grow(40)
+    net.nowMs = NOW_MS
+    const { key } = record().record
+    await net.nodes[3]!.node.storeService(record().raw)
+    const large = new Uint8Array(MAX_PAYLOAD_BYTES)
+    const buried = Array.from({ length: 4 }, (_, index) =>
+      issueRecord({ type: 'data', key, seq: 1, issued: START_S, ttl: 3_600, payload: large }, makeSigner(500 + index))
+    )
+    // Everywhere: whoever keeps the service's record, and whoever never got it.
+    for (const { node } of net.nodes) for (const signed of buried) node.store.put(signed, 'q', NOW_MS)
+    expect(parseRecord(await net.nodes[33]!.node.findService(key), verify).record.seq).toBe(5)
+    const keepers = net.nodes.filter(({ node }) => node.store.get(key, NOW_MS).some((signed) => signed.record.type === 'service'))
+    expect(keepers.length).toBeGreaterThanOrEqual(8)
+    for (const { node } of keepers) expect(node.store.get(key, NOW_MS)).toHaveLength(1)
+    // Where nobody has it they are no service.
+    const other = record({ replica: 1 }).record.key
+    const elsewhere = issueRecord({ type: 'data', key: other, seq: 1, issued: START_S, ttl: 3_600, payload: large }, makeSigner(600))
+    for (const { node } of net.nodes) node.store.put(elsewhere, 'q', NOW_MS)
+    expect(await codeOfAsync(() => net.nodes[33]!.node.findService(other))).toBe('ERR_ANONNET_NOT_FOUND')
+  }, 30_000)
+
   it('stores nothing else for anybody', async () => {
     const net = new DhtNetwork()
     await net.grow(4)

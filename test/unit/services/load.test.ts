@@ -135,8 +135,78 @@ describe('attack 42: proofs of work', () => {
 
   it('remembers a bounded number of nonces, and takes none beyond: a forgotten one could be used twice', () => {
     const load = make({ running: 0, waiting: 1 })
-    for (let request = 0; request < MAX_POW_NONCES; request++) load.offer(request, proof(load, 1), 0)
-    expect(load.offer(-1, proof(load, 1), 0).verdict).toBe('bad-proof')
+    const { seed } = load.suggestion
+    const used = proof(load, 1)
+    load.offer(0, used, 0)
+    for (let request = 1; request < MAX_POW_NONCES; request++) load.offer(request, proof(load, 1, 1, seed), 0)
+    expect(load.offer(-1, used, 0).verdict).toBe('bad-proof')
+    expect(load.offer(-2, proof(load, 1, 1, seed), 0).verdict).toBe('bad-proof')
+  })
+
+  it('a flood of cheap proofs changes the seed early and keeps nobody out', () => {
+    const load = make({ running: 0, waiting: 1 })
+    for (let round = 0; round < 2; round++) {
+      load.offer(round, undefined, 0)
+      load.offer(round, undefined, 0)
+      load.tick((round + 1) * POW_INTERVAL_MS)
+    }
+    const nowMs = 2 * POW_INTERVAL_MS
+    const { seed, effort } = load.suggestion
+    expect(effort).toBe(1)
+    for (let request = 0; request < MAX_POW_NONCES / 2; request++) load.offer(request, proof(load, 1, 1, seed), nowMs)
+    expect(load.suggestion.seed).not.toEqual(seed)
+    // With the new seed, and with that of the descriptor of before.
+    expect(load.offer(-1, proof(load, 50), nowMs).verdict).toBe('taken')
+    expect(load.offer(-2, proof(load, 51, 51, seed), nowMs).verdict).toBe('taken')
+    expect(load.tick(nowMs).changed).toBe(true)
+    expect(load.tick(nowMs).changed).toBe(false)
+    // However many more there are.
+    for (let request = 0; request < 2 * MAX_POW_NONCES; request++) load.offer(request, proof(load, 1), nowMs)
+    expect(load.offer(-3, proof(load, 52), nowMs).verdict).toBe('taken')
+  })
+
+  it('those who prove nothing raise it to the least effort, whatever they do afterwards', () => {
+    const load = make({ rate: 2, burst: 2, waiting: 20 })
+    const asked: number[] = []
+    for (let round = 0; round < 40; round++) {
+      interval(load, round * POW_INTERVAL_MS, Array(600).fill(0))
+      asked.push(load.suggestion.effort)
+    }
+    // And it stays there: otherwise they had every third interval.
+    expect(new Set(asked)).toEqual(new Set([1]))
+  })
+
+  it('one introduction without a proof in each interval neither raises nor holds what is asked for', () => {
+    const load = make({ rate: 2, burst: 2, waiting: 20 })
+    for (let round = 0; round < 20; round++) interval(load, round * POW_INTERVAL_MS, Array(600).fill(40))
+    // What still waits of the flood is too late in this one.
+    interval(load, 20 * POW_INTERVAL_MS, [0])
+    let before = load.suggestion.effort
+    expect(before).toBeGreaterThan(40)
+    for (let round = 21; before > 0; round++) {
+      interval(load, round * POW_INTERVAL_MS, [0])
+      expect(load.suggestion.effort).toBeLessThan(before)
+      before = load.suggestion.effort
+    }
+  })
+
+  it('a flood of those who prove nothing holds no more than the least effort once others stop', () => {
+    const load = make({ rate: 2, burst: 2, waiting: 20 })
+    for (let round = 0; round < 20; round++) interval(load, round * POW_INTERVAL_MS, Array(600).fill(40))
+    for (let round = 20; round < 40; round++) interval(load, round * POW_INTERVAL_MS, Array(600).fill(0))
+    expect(load.suggestion.effort).toBe(1)
+    // Who proves that much is served among them.
+    const served = interval(load, 40 * POW_INTERVAL_MS, [...Array(300).fill(0), ...Array(10).fill(1), ...Array(300).fill(0)])
+    expect(served).toEqual(Array(10).fill(1))
+  })
+
+  it('those that only came too late raise nothing', () => {
+    const load = make({ rate: 2, burst: 2, waiting: 20 })
+    for (let round = 0; round < 5; round++) interval(load, round * POW_INTERVAL_MS, Array(600).fill(40))
+    const { effort } = load.suggestion
+    expect(load.waiting).toBeGreaterThan(0)
+    load.tick(6 * POW_INTERVAL_MS)
+    expect(load.suggestion.effort).toBe(effort)
   })
 
   it('one introduction of a huge effort does not raise what is asked of all', () => {
