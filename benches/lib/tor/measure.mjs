@@ -83,3 +83,27 @@ export async function measureSubject(subject, target, round, settings) {
   if (subject.circuits) figures.circuits = await attempt(failures, () => circuits(subject, settings.circuits))
   return { figures, failures }
 }
+
+/** One round of one subject's onion service, or ours: its download, the same subject's clearnet download, first bytes. */
+export async function measureService(subject, service, target, round, settings) {
+  const figures = {}
+  const failures = []
+  figures.service = await attempt(failures, () => throughput(subject, service, 'down', settings))
+  figures.clearnet = await attempt(failures, () => throughput(subject, target, 'down', settings))
+  const others = Math.max(figures.service.others, figures.clearnet.others)
+  figures.overClearnet = { times: figures.service.megabytesPerSecond / figures.clearnet.megabytesPerSecond, others }
+  await attempt(failures, () => latency(subject, service, 1, `met${round}`))
+  figures.met = await attempt(failures, () => latency(subject, service, settings.requests, `met${round}`))
+  figures.meeting = await attempt(failures, () => latency(subject, service, settings.meetings, `meeting${round}.${failures.length}-#`))
+  return { figures, failures }
+}
+
+/** Publishes a server's port in a network, and waits until its client reaches it; resolves to the service as a target. */
+export async function published(network, subject, port) {
+  const target = `${await network.publish(port)}:80`
+  await attempt([], async () => {
+    await network.forget()
+    await firstBytes({ proxy: subject.proxy, target, count: 1, user: 'first-meeting' })
+  })
+  return target
+}
