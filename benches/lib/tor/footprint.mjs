@@ -38,7 +38,9 @@ export async function idleCircuits({ relays, client, build, drop, count, first =
  * from an address prefix of its own: what relays take of handshakes from one (100 a second after the first 1,000) stays as it is shipped.
  */
 export async function crowded(network, count) {
-  const paths = pathsOf(network.hops)
+  // By another guard each time, so that no number of them is more than its share at one guard.
+  const perGuard = network.hops.map((guard) => pathsOf(network.hops).filter(([hop]) => hop === guard))
+  const paths = perGuard[0].flatMap((_, at) => perGuard.map((ofGuard) => ofGuard[at]))
   const first = 50
   const share = network.relays.length / 3
   const builders = []

@@ -155,10 +155,13 @@ function marksText(rows) {
 
 /** The Markdown of a run, also of one that is not complete. */
 export function markdown(all) {
-  const { versions, rows, rounds, settings, failures, parts, done } = all
+  const { versions, rows, settings, failures, parts, done } = all
+  const turns = ['rounds', 'services']
+    .filter((part) => parts.includes(part))
+    .map((part) => `${part}: ${all[part].length} of ${settings.rounds} in turn`)
   const left = parts.filter((part) => !done.includes(part))
   return [
-    `${rounds.length} of ${settings.rounds} rounds, in turn, ${settings.seconds} s for each throughput; ${Object.entries(versions)
+    `${[...turns, `${settings.seconds} s for each throughput`].join(', ')}; ${Object.entries(versions)
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}.`,
     ...(left.length === 0 ? [] : [`**Not complete: ${left.join(', ')}.**`]),

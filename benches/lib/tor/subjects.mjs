@@ -33,7 +33,11 @@ export function idleParts({ kist, vanilla, ours }, builder, count) {
     }
     return { relays: network.relays.slice(0, 3), client: network.client, build, drop: () => network.control.drop(kept), count }
   }
+  return { kist: ofTor(kist), vanilla: ofTor(vanilla), ours: idlePart(ours, builder, count) }
+}
+
+/** The same of our network alone. */
+export function idlePart(ours, builder, count) {
   const build = (options) => builder.call('build', { path: ours.hops.slice(0, 3), ...options })
-  const ofOurs = { relays: ours.relays.slice(0, 3), client: builder, build, drop: () => builder.call('drop'), count }
-  return { kist: ofTor(kist), vanilla: ofTor(vanilla), ours: ofOurs }
+  return { relays: ours.relays.slice(0, 3), client: builder, build, drop: () => builder.call('drop'), count }
 }
