@@ -134,5 +134,5 @@ export async function wan({ short, only, figures, scenarios = Object.keys(short 
   const text = wideMarkdown(found)
   const named = rows.map((row) => ({ ...row, name: `${row.scenario}: ${row.name}` }))
   const svg = plot(named, `AnonNet ${versions.anonnet} beside Tor ${versions.tor}, a namespace for each node, 25 ms a link`)
-  return { figures: found, text, files: { 'tor-wan.md': `${text}\n`, 'tor-wan.svg': svg }, ok: rows.every((row) => row.held) }
+  return { figures: found, text, files: { md: `${text}\n`, svg }, ok: rows.every((row) => row.held) }
 }

@@ -34,7 +34,7 @@ fn main() {
         ["serve"] => serve("127.0.0.1"),
         ["serve", address] => serve(address),
         ["forward", to] => forward(to),
-        // `proxy` is a port, or `-` for no proxy; the target a port, or an address and a port; the streams' SOCKS users are separated by commas.
+        // `proxy` is a port, or `-` for no proxy; the target a port, or an address or a name and a port; the streams' SOCKS users are separated by commas.
         ["load", proxy, target, way, warm, seconds, users] => load(proxy, target, way, warm, seconds, users),
         ["first", proxy, target, count, user] => first(proxy, target, count, user),
         _ => Err("usage: serve [ADDRESS] | forward TO | load PROXY TARGET down|up WARM SECONDS USERS | first PROXY TARGET COUNT USER".into()),
@@ -135,12 +135,12 @@ fn copy(mut from: TcpStream, mut to: TcpStream) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A connection to the target, through the proxy if there is one; the user names the circuit.
+/// A connection to the target, through the proxy if there is one; the user names the circuit. A target that is a name is for the proxy to find.
 fn connect(proxy: &str, target: &str, user: &str) -> Result<TcpStream, Failure> {
-    let (address, port) = target.split_once(':').unwrap_or(("127.0.0.1", target));
-    let (address, port): (Ipv4Addr, u16) = (address.parse()?, port.parse()?);
+    let (host, port) = target.split_once(':').unwrap_or(("127.0.0.1", target));
+    let port: u16 = port.parse()?;
     if proxy == "-" {
-        let socket = TcpStream::connect((address, port))?;
+        let socket = TcpStream::connect((host.parse::<Ipv4Addr>()?, port))?;
         socket.set_nodelay(true)?;
         return Ok(socket);
     }
@@ -155,8 +155,16 @@ fn connect(proxy: &str, target: &str, user: &str) -> Result<TcpStream, Failure> 
     credentials.extend_from_slice(&[1, b'x']);
     socket.write_all(&credentials)?;
     socket.read_exact(&mut answer[..2])?;
-    let ([a, b, c, d], [high, low]) = (address.octets(), port.to_be_bytes());
-    socket.write_all(&[5, 1, 0, 1, a, b, c, d, high, low])?;
+    let mut request = vec![5, 1, 0];
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        request.push(1);
+        request.extend_from_slice(&address.octets());
+    } else {
+        request.extend_from_slice(&[3, host.len() as u8]);
+        request.extend_from_slice(host.as_bytes());
+    }
+    request.extend_from_slice(&port.to_be_bytes());
+    socket.write_all(&request)?;
     socket.read_exact(&mut answer)?;
     if answer[1] != 0 {
         return Err(format!("SOCKS reply {}", answer[1]).into());
@@ -195,13 +203,11 @@ fn load(proxy: &str, target: &str, way: &str, warm: &str, seconds: &str, users: 
             exit(1);
         });
     }
-    let mut counter = connect("-", target, "")?;
-    let mut count = || {
-        if up {
-            received(&mut counter)
-        } else {
-            Ok(total.load(Ordering::Relaxed))
-        }
+    // Only the server knows what arrived of an upload.
+    let mut counter = if up { Some(connect("-", target, "")?) } else { None };
+    let mut count = || match &mut counter {
+        Some(counter) => received(counter),
+        None => Ok(total.load(Ordering::Relaxed)),
     };
     begin.wait();
     thread::sleep(Duration::from_secs_f64(warm.parse()?));

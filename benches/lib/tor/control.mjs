@@ -15,6 +15,7 @@ export class TorControl {
   #circuits = new Map()
   /** What was told of circuits that nobody waits for yet: the answer that names one and its end can come in one packet. */
   #early = new Map()
+  #uploads = 0
 
   /** Connects to the node whose data are in `folder`. */
   static async open(folder) {
@@ -47,7 +48,9 @@ export class TorControl {
   }
 
   #event(line) {
-    const [, , id, state] = line.split(' ')
+    const [, kind, id, state] = line.split(' ')
+    if (kind === 'HS_DESC' && id === 'UPLOADED') this.#uploads += 1
+    if (kind !== 'CIRC') return
     if (state !== 'BUILT' && state !== 'FAILED' && state !== 'CLOSED') return
     const waiting = this.#circuits.get(id)
     if (!waiting) {
@@ -122,6 +125,18 @@ export class TorControl {
     const seconds = (performance.now() - began) / 1000
     await this.ask('SETEVENTS')
     return { seconds, latencies, circuits }
+  }
+
+  /** Resolves when this node's onion service was stored, and no further store followed for `quiet` milliseconds. */
+  async published(seconds, quiet = 3000) {
+    await this.ask('SETEVENTS HS_DESC')
+    const deadline = performance.now() + seconds * 1000
+    for (let before = 0; ; ) {
+      await new Promise((resolve) => setTimeout(resolve, quiet))
+      if (this.#uploads > 0 && this.#uploads === before) return
+      if (performance.now() > deadline) throw new Error(`the onion service is not stored after ${seconds} s`)
+      before = this.#uploads
+    }
   }
 
   async drop(circuits) {

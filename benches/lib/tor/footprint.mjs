@@ -33,28 +33,50 @@ export async function idleCircuits({ relays, client, build, drop, count, first =
 }
 
 /**
- * Bytes for each idle circuit in a relay with `count` of them, on a network that has carried nothing. Each client process holds 1,000, one
- * after another: what relays take of handshakes from one address prefix is limited, and stays as it is shipped.
+ * Bytes for each idle circuit, in the median relay and in one client, as their numbers grow to `count`; on a network that has carried nothing.
+ * A guard takes 1,024 circuits from one client, so there are ten relays, and each client holds at most 1,000 by each of them. Each client comes
+ * from an address prefix of its own: what relays take of handshakes from one (100 a second after the first 1,000) stays as it is shipped.
  */
 export async function crowded(network, count) {
-  const each = 1000
-  const paths = pathsOf(network.hops)
+  // By another guard each time, so that no number of them is more than its share at one guard.
+  const perGuard = network.hops.map((guard) => pathsOf(network.hops).filter(([hop]) => hop === guard))
+  const paths = perGuard[0].flatMap((_, at) => perGuard.map((ofGuard) => ofGuard[at]))
+  const first = 50
+  const share = network.relays.length / 3
   const builders = []
-  const build = async (number) => {
-    const builder = await network.builder()
-    builders.push(builder)
-    await builder.call('build', { paths, count: number, atOnce: 10, keep: true })
+  let [built, held] = [0, 0]
+  // Up to so many circuits of all clients together; a client holds `count` of them.
+  const buildTo = async (total) => {
+    while (built < total) {
+      if (builders.length === 0 || held === count) {
+        builders.push(await network.builder(`127.${100 + builders.length}.0.1`))
+        held = 0
+      }
+      const number = Math.min(total - built, count - held)
+      await builders.at(-1).call('build', { paths, count: number, atOnce: 10, keep: true })
+      built += number
+      held += number
+    }
+    await sleep(SETTLE_MS)
   }
+  const relaySizes = () => network.relays.map((child) => residentBytes(child.pid))
+  const clientSize = () => residentBytes(builders[0].pid)
   try {
-    await build(each / 2)
-    await sleep(SETTLE_MS)
-    const sizes = () => network.relays.map((child) => residentBytes(child.pid))
-    const before = sizes()
-    // Three relays carry each circuit.
-    const circuits = Math.ceil((count * network.relays.length) / 3 / each) * each
-    for (let built = 0; built < circuits; built += each) await build(each)
-    await sleep(SETTLE_MS)
-    return median(sizes().map((size, at) => size - before[at])) / ((circuits * 3) / network.relays.length)
+    await buildTo(first)
+    const client = { from: clientSize() }
+    await buildTo(Math.round(first * share))
+    const relay = { from: relaySizes() }
+    const figures = { relay: {}, client: {} }
+    const steps = [
+      ...[1000, count].map((number) => ({ number, total: number, of: 'client' })),
+      ...[1000, count].map((number) => ({ number, total: Math.ceil(number * share), of: 'relay' }))
+    ].sort((a, b) => a.total - b.total)
+    for (const { number, total, of } of steps) {
+      await buildTo(total)
+      const growth = of === 'client' ? clientSize() - client.from : median(relaySizes().map((size, at) => size - relay.from[at]))
+      figures[of][number] = growth / (number - first)
+    }
+    return figures
   } finally {
     for (const builder of builders) builder.end()
   }

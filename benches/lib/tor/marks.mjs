@@ -8,7 +8,7 @@ const PLAIN = ['kist', 'vanilla']
 const CONFLUX = ['kist-conflux', 'vanilla-conflux']
 const TOR = [...PLAIN, ...CONFLUX]
 
-/** Figures of the rounds. `times`: ours over Tor's best at least (at most, when less is better); `value`: an absolute mark. */
+/** Figures of the rounds, of `phase`. `times`: ours over Tor's best at least (at most, when less is better); `value`: an absolute mark. */
 const ROUND_ROWS = [
   { name: 'one stream, download', unit: 'MB/s', figure: 'down', part: 'megabytesPerSecond', among: PLAIN, times: 8 },
   { name: 'one stream, download, Tor with conflux', unit: 'MB/s', figure: 'down', part: 'megabytesPerSecond', among: CONFLUX, times: 5 },
@@ -22,18 +22,34 @@ const ROUND_ROWS = [
   { name: 'first byte, fresh circuit, p95', unit: 'ms', figure: 'fresh', part: 'p95', less: true, value: 10 },
   { name: 'circuits a second, 20 at once', unit: '/s', figure: 'circuits', part: 'perSecond', among: PLAIN, stock: 'kist', value: 600 },
   { name: 'CPU of a circuit, all nodes', unit: 'ms', figure: 'circuits', part: 'cpuMs', among: PLAIN, stock: 'kist', less: true, value: 2 }
-]
+].map((row) => ({ phase: 'rounds', ...row }))
+
+/** Services beside Tor's onion services: Tor has no conflux there. */
+const SERVICE_ROWS = [
+  { name: 'service, download', unit: 'MB/s', figure: 'service', part: 'megabytesPerSecond', times: 10 },
+  { name: 'service, download, beside clearnet of the same network', unit: 'times', figure: 'overClearnet', part: 'times', value: 0.5 },
+  { name: 'service, first byte, fresh rendezvous, p50', unit: 'ms', figure: 'meeting', part: 'p50', less: true, times: 1 / 5 },
+  { name: 'service, first byte, existing rendezvous, p50', unit: 'ms', figure: 'met', part: 'p50', less: true, times: 1 / 5 }
+].map((row) => ({ phase: 'services', among: PLAIN, stock: 'kist', ...row }))
 
 /** Figures that are measured once; all of them are better when they are less. What is measured of ours alone has no Tor beside it. */
 const ONCE_ROWS = [
-  { name: 'idle circuit in a relay, at 1,000', unit: 'KiB', scale: KIB, of: (all) => all.idle.relay, value: 6 },
-  { name: 'idle circuit in a relay, at 10,000', unit: 'KiB', scale: KIB, of: (all) => all.crowded, value: 6 },
-  { name: 'idle circuit in the client, at 1,000', unit: 'KiB', scale: KIB, of: (all) => all.idle.client, value: 12 },
-  { name: 'idle relay, RSS', unit: 'MB', scale: 1e6, of: (all) => all.rss.relay, value: 60 },
-  { name: 'client, RSS', unit: 'MB', scale: 1e6, of: (all) => all.rss.client, value: 60 },
-  { name: 'largest relay after the load, RSS', unit: 'MB', scale: 1e6, of: (all) => all.after.largestRelay, value: 80 },
-  { name: 'start to ready, cached', unit: 's', scale: 1, of: (all) => all.startup.cached, value: 1 },
-  { name: 'start to ready, cold', unit: 's', scale: 1, of: (all) => all.startup.cold, value: 1.5 }
+  { phase: 'idle', name: 'idle circuit in a relay, at 1,000', unit: 'KiB', scale: KIB, of: (all) => all.idle?.relay, value: 6 },
+  { phase: 'crowd', name: 'idle circuit in a relay, at 10,000', unit: 'KiB', scale: KIB, of: (all) => all.crowd?.relay[10_000], value: 6 },
+  { phase: 'idle', name: 'idle circuit in the client, at 1,000', unit: 'KiB', scale: KIB, of: (all) => all.idle?.client, value: 12 },
+  {
+    phase: 'crowd',
+    name: 'idle circuit in the client, at 10,000',
+    unit: 'KiB',
+    scale: KIB,
+    of: (all) => all.crowd?.client[10_000],
+    value: 12
+  },
+  { phase: 'idle', name: 'idle relay, RSS', unit: 'MB', scale: 1e6, of: (all) => all.rss?.relay, value: 60 },
+  { phase: 'idle', name: 'client, RSS', unit: 'MB', scale: 1e6, of: (all) => all.rss?.client, value: 60 },
+  { phase: 'load', name: 'largest relay after the load, RSS', unit: 'MB', scale: 1e6, of: (all) => all.after?.largestRelay, value: 80 },
+  { phase: 'startup', name: 'start to ready, cached', unit: 's', scale: 1, of: (all) => all.startup?.cached, value: 1 },
+  { phase: 'startup', name: 'start to ready, cold', unit: 's', scale: 1, of: (all) => all.startup?.cold, value: 1.5 }
 ]
 
 /** Rounds that nobody disturbed, if they are half of them at least; else all. */
@@ -47,7 +63,14 @@ function chosenRounds(rounds, figure, subjects) {
   }
 }
 
+const markOf = ({ less, times, value, unit }) =>
+  `${less ? 'at most' : 'at least'} ${times === undefined ? `${value} ${unit}` : `${Number(times.toFixed(2))} times`}`
+
+/** A row of a part that failed or has not been run yet. */
+const missingRow = (row) => ({ name: row.name, unit: row.unit, missing: true, ratios: [], mark: markOf(row), held: false })
+
 function roundRow(row, rounds) {
+  if (rounds.length === 0) return missingRow(row)
   const among = row.among ?? TOR
   const { used, disturbed, dropped } = chosenRounds(rounds, row.figure, [...among, 'ours'])
   const series = (name) => used.map((at) => rounds[at].subjects[name][row.figure][row.part])
@@ -60,10 +83,6 @@ function roundRow(row, rounds) {
   const stock = median(series(row.stock ?? among.find((name) => name === 'kist-conflux') ?? 'kist'))
   const ratio = median(ratios)
   const [measured, mark] = row.times === undefined ? [ours, row.value] : [ratio, row.times]
-  const text =
-    row.times === undefined
-      ? `${row.less ? 'at most' : 'at least'} ${row.value} ${row.unit}`
-      : `${row.less ? 'at most' : 'at least'} ${Number(row.times.toFixed(2))} times`
   return {
     name: row.name,
     unit: row.unit,
@@ -78,12 +97,14 @@ function roundRow(row, rounds) {
     used: used.map((at) => at + 1),
     disturbed,
     dropped,
-    mark: text,
+    mark: markOf(row),
     held: row.less ? measured <= mark : measured >= mark
   }
 }
 
-function onceRow(row, once) {
+function onceRow(given, once) {
+  const row = { less: true, ...given }
+  if (row.of(once.ours) === undefined) return missingRow(row)
   const of = (name) => row.of(once[name]) / row.scale
   const [stock, other, ours] = [of('kist'), of('vanilla'), of('ours')]
   const best = Math.min(stock, other)
@@ -98,15 +119,17 @@ function onceRow(row, once) {
     ours,
     ratio: ours / best,
     ratios: [],
-    mark: `at most ${row.value} ${row.unit}`,
+    mark: markOf(row),
     held: ours <= row.value
   }
 }
 
-/** All rows, in the order of the table. */
-export function rowsOf({ rounds, once }) {
+/** The rows of the parts that are asked for, in the order of the table; those that are not there yet say so. */
+export function rowsOf({ parts, rounds, services, once }) {
+  const asked = ({ phase }) => parts.includes(phase)
   return [
-    ...ROUND_ROWS.map((row) => roundRow(row, rounds)),
-    ...ONCE_ROWS.filter((row) => row.of(once.ours) !== undefined).map((row) => onceRow(row, once))
+    ...ROUND_ROWS.filter(asked).map((row) => roundRow(row, rounds)),
+    ...SERVICE_ROWS.filter(asked).map((row) => roundRow(row, services)),
+    ...ONCE_ROWS.filter(asked).map((row) => onceRow(row, once))
   ]
 }

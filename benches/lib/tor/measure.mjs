@@ -8,6 +8,7 @@ const AT_ONCE = 20
 /** So that what is still under way ends before the next figure. */
 const PAUSE_MS = 400
 const ATTEMPTS = 3
+const MEETINGS_A_BATCH = 5
 const RETRY_MS = 2000
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const eight = Array.from({ length: PARALLEL }, (_, at) => String(at))
@@ -82,4 +83,42 @@ export async function measureSubject(subject, target, round, settings) {
   figures.fresh = await attempt(failures, () => latency(subject, target, settings.requests, `fresh${round}.${failures.length}-#`))
   if (subject.circuits) figures.circuits = await attempt(failures, () => circuits(subject, settings.circuits))
   return { figures, failures }
+}
+
+/** Few at a time: on a busy machine Tor gives up a rendezvous now and then, and only those of its batch are asked for again. */
+async function meetings(subject, service, round, count, failures) {
+  const sample = sampler(subject.processes)
+  const before = sample()
+  const times = []
+  while (times.length < count) {
+    const batch = { proxy: subject.proxy, target: service, count: Math.min(MEETINGS_A_BATCH, count - times.length) }
+    const user = `meeting${round}.${times.length}.`
+    times.push(...(await attempt(failures, () => firstBytes({ ...batch, user: `${user}${failures.length}-#` }))))
+  }
+  const { others } = between(before, sample())
+  return { p50: quantile(times, 0.5), p95: quantile(times, 0.95), others }
+}
+
+/** One round of one subject's onion service, or ours: its download, the same subject's clearnet download, first bytes. */
+export async function measureService(subject, service, target, round, settings) {
+  const figures = {}
+  const failures = []
+  figures.service = await attempt(failures, () => throughput(subject, service, 'down', settings))
+  figures.clearnet = await attempt(failures, () => throughput(subject, target, 'down', settings))
+  const others = Math.max(figures.service.others, figures.clearnet.others)
+  figures.overClearnet = { times: figures.service.megabytesPerSecond / figures.clearnet.megabytesPerSecond, others }
+  await attempt(failures, () => latency(subject, service, 1, `met${round}`))
+  figures.met = await attempt(failures, () => latency(subject, service, settings.requests, `met${round}`))
+  figures.meeting = await meetings(subject, service, round, settings.meetings, failures)
+  return { figures, failures }
+}
+
+/** Publishes a server's port in a network, and waits until its client reaches it; resolves to the service as a target. */
+export async function published(network, subject, port) {
+  const target = `${await network.publish(port)}:80`
+  await attempt([], async () => {
+    await network.forget()
+    await firstBytes({ proxy: subject.proxy, target, count: 1, user: 'first-meeting' })
+  })
+  return target
 }

@@ -12,6 +12,9 @@ const run = promisify(execFile)
 const POLICY = '/usr/sbin/policy-rc.d'
 const AUTHORITIES = 3
 const BOOTSTRAP_SECONDS = 240
+const PUBLISH_SECONDS = 120
+/** They are relays as well: without them the shape is ours. */
+const WITHOUT_AUTHORITIES = `ExcludeNodes ${Array.from({ length: AUTHORITIES }, (_, at) => `authority${at}`).join()}`
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Whether apt-get installed tor, without the service that would join the public network. */
@@ -131,11 +134,10 @@ export class TorNetwork {
   }
 
   #client(socks, more) {
-    // The authorities are relays as well: without them the shape is ours. Builds are timed, so their timeout is not learned.
-    const authorities = Array.from({ length: AUTHORITIES }, (_, at) => `authority${at}`).join()
+    // Builds are timed, so their timeout is not learned.
     return [
       `SocksPort 127.0.0.1:${socks} IsolateSOCKSAuth`,
-      `ExcludeNodes ${authorities}`,
+      WITHOUT_AUTHORITIES,
       'LearnCircuitBuildTimeout 0',
       'CircuitBuildTimeout 60',
       ...(this.#site.pinned ? ['EntryNodes relay0,relay1', 'MiddleNodes relay0,relay1', 'ExitNodes relay2'] : []),
@@ -263,6 +265,25 @@ export class TorNetwork {
 
   get all() {
     return [...this.#processes.values()]
+  }
+
+  /** Publishes a port of this machine as an onion service; resolves to its name when relays have stored it. */
+  async publish(port) {
+    const data = join(this.#folder, 'service')
+    const folder = join(data, 'onion')
+    const lines = ['SocksPort 0', WITHOUT_AUTHORITIES, `HiddenServiceDir ${folder}`, `HiddenServicePort 80 127.0.0.1:${port}`]
+    const service = this.#launch('service', lines)
+    // That far its control port is there, and nothing is stored yet.
+    await service.line((line) => line.includes('Bootstrapped'), BOOTSTRAP_SECONDS)
+    const control = await TorControl.open(data)
+    await control.published(PUBLISH_SECONDS)
+    control.close()
+    return readFileSync(join(folder, 'hostname'), 'utf8').trim()
+  }
+
+  /** Makes the client forget which onion services it did not find. */
+  async forget() {
+    await this.control.ask('SIGNAL NEWNYM')
   }
 
   /** A further client: seconds from its start until it is ready. Its data stay in the folder of its name. */

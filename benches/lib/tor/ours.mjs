@@ -17,6 +17,7 @@ const INTERVAL_SECONDS = [40, 60]
 /** How long the relays need to publish before the list is agreed. */
 const PUBLISH_SECONDS = 10
 const LIST_SECONDS = 180
+const SERVICE_SECONDS = 120
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Lists are agreed at multiples of the interval: the length that has one of them soonest after the relays are there. */
@@ -43,7 +44,7 @@ const AUTHORITY = /^authority(\d+)$/
 const RELAY = /^relay(\d+)$/
 
 /** On this machine: each node has an address in a /16 of its own. */
-const LOOPBACK = {
+export const LOOPBACK = {
   relays: 5,
   place(name) {
     const number = AUTHORITY.test(name) ? Number(AUTHORITY.exec(name)[1]) : AUTHORITIES + Number(RELAY.exec(name)?.[1] ?? 0)
@@ -57,6 +58,7 @@ export class OurNetwork {
   #site
   #bootstrap = []
   #authorities = []
+  #service
   #interval = listInterval()
 
   /** Brings it up. A `site` says where each node is, and with `pinned` that every path ends at relay 2, since no other is an exit. */
@@ -114,14 +116,27 @@ export class OurNetwork {
     this.socks = Number(found.proxies[0].split(':')[1])
   }
 
-  /** Every process of the network, and the client. */
+  /** Every process of the network, the client, and the service. */
   get all() {
-    return [...this.#authorities, ...this.relays, ...(this.client ? [this.client] : [])]
+    return [...this.#authorities, ...this.relays, this.client, this.#service].filter(Boolean)
   }
 
-  /** A client that builds circuits along given paths: the addon alone, since the product's client chooses its paths itself. */
-  async builder() {
-    const child = new Child('builder', './node-process.mjs', [JSON.stringify({})])
+  /** Publishes a port of this machine as a service; resolves to its name when others can reach it. */
+  async publish(port) {
+    this.#service = this.#tool('service', 'service', ['--target', `80:127.0.0.1:${port}`])
+    const { found } = await this.#service.line(readyOf, SERVICE_SECONDS)
+    return found.address
+  }
+
+  /** A client of ours keeps no list of services that it did not find. */
+  async forget() {}
+
+  /**
+   * A client that builds circuits along given paths: the addon alone, since the product's client chooses its paths itself. With an `address` it
+   * comes from there.
+   */
+  async builder(address) {
+    const child = new Child('builder', './node-process.mjs', [JSON.stringify(address === undefined ? {} : { listen: `${address}:0` })])
     await child.ready
     await child.call('relays', { relays: this.hops })
     return child

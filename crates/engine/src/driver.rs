@@ -17,6 +17,7 @@ use crate::bandwidth::{Bandwidth, Pace};
 use crate::limits::{CIRCUIT_OUT_HIGH_WATER_BYTES, OUTBOUND_HIGH_WATER_BYTES, STREAM_TURN_BYTES};
 use crate::pipe::{Answer, Mailbox, StreamHandle};
 use crate::quota::{Account, Hold};
+use crate::rest::Rest;
 use crate::scratch::{CellReader, circuit_kind};
 use crate::stats::Traffic;
 
@@ -45,6 +46,8 @@ pub(crate) trait Side: Send {
     fn reset(&mut self, stream: u16, reason: EndReason, out: &mut Vec<u8>) -> Result<(), ErrorKind>;
     fn consumed(&mut self, stream: u16, count: usize) -> Result<(), ErrorKind>;
     fn answer(&mut self, stream: u16, answer: Answer, out: &mut Vec<u8>) -> Result<(), ErrorKind>;
+    /// Gives back what is needed only while cells pass.
+    fn rest(&mut self);
 }
 
 pub(crate) struct Driver<M: Side, S, R> {
@@ -62,6 +65,7 @@ pub(crate) struct Driver<M: Side, S, R> {
     account: Option<Arc<Account>>,
     /// What the link does not take.
     hold: Option<Arc<Hold>>,
+    rest: Rest,
 }
 
 impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
@@ -79,6 +83,7 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
             pace: None,
             account: None,
             hold: None,
+            rest: Rest::new(),
         }
     }
 
@@ -157,8 +162,12 @@ impl<M: Side, S: StreamSend, R: StreamRecv> Driver<M, S, R> {
             progress |= self.take_turns(cx)?;
             progress |= self.write(cx)?;
             if !progress {
+                if self.rest.poll(cx) {
+                    self.side.rest();
+                }
                 return Poll::Pending;
             }
+            self.rest.used();
         }
         cx.waker().wake_by_ref();
         Poll::Pending

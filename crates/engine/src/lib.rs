@@ -25,6 +25,7 @@ pub mod proxy;
 mod pump;
 mod quota;
 pub mod records;
+mod rest;
 mod rng;
 mod rpc;
 mod scratch;

@@ -23,6 +23,8 @@ pub const STREAM_TURN_CELLS: usize = 28;
 /// The same in bytes of the stream.
 pub const STREAM_TURN_BYTES: usize = STREAM_TURN_CELLS * MAX_DATA;
 const _: () = assert!(2 * STREAM_TURN_CELLS <= RUN_CELLS);
+/// A circuit that nothing passes for so long gives back the memory of its expanded keys; the next cell expands them again.
+pub const REST_AFTER: Duration = Duration::from_millis(250);
 /// What all circuits of a relay may hold together, as a part of the memory: one of so many parts.
 pub const MEMORY_QUOTA_SHARE: u64 = 4;
 /// The least that all circuits of a relay may hold together, however little memory there is, or where the system does not say.

@@ -12,6 +12,7 @@ use anonnet_transport::{STREAM_WINDOW, StreamRecv, StreamSend};
 
 use crate::bandwidth::{Bandwidth, Pace};
 use crate::quota::{Account, Hold};
+use crate::rest::Rest;
 use crate::scratch::{CellReader, circuit_kind};
 use crate::stats::RelayStats;
 
@@ -32,6 +33,14 @@ impl Pump {
             Self::Forward(pump) => pump.process(run),
             Self::Backward(pump) => pump.process(run),
             Self::Splice(pump) => pump.process(run),
+        }
+    }
+
+    fn rest(&mut self) {
+        match self {
+            Self::Forward(pump) => pump.rest(),
+            Self::Backward(pump) => pump.rest(),
+            Self::Splice(pump) => pump.rest(),
         }
     }
 }
@@ -104,7 +113,7 @@ impl<R: StreamRecv, S: StreamSend> Direction<R, S> {
     }
 
     /// Ready only when the circuit is over.
-    fn poll(&mut self, cx: &mut Context<'_>, stats: &RelayStats) -> Poll<ErrorKind> {
+    fn poll(&mut self, cx: &mut Context<'_>, stats: &RelayStats, pause: &mut Rest) -> Poll<ErrorKind> {
         for _ in 0..RUNS_PER_TURN {
             match self.write_rest(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -141,7 +150,7 @@ impl<R: StreamRecv, S: StreamSend> Direction<R, S> {
             });
             match polled {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(_)) => pause.used(),
                 Poll::Ready(Err(kind)) => return Poll::Ready(kind),
             }
             if !self.rest.is_empty() {
@@ -161,23 +170,31 @@ pub(crate) struct Sides<R1, S1, R2, S2> {
     pub(crate) to_next: S2,
 }
 
-/// Pumps until one side ends; dropping the halves then tears both sides down.
-pub(crate) async fn pump<R1: StreamRecv, S1: StreamSend, R2: StreamRecv, S2: StreamSend>(
+/// Pumps until one side ends; dropping the halves then tears both sides down. Not an async function, which would keep room for what it is given
+/// beside what it makes of it: most of an idle circuit.
+pub(crate) fn pump<R1: StreamRecv, S1: StreamSend, R2: StreamRecv, S2: StreamSend>(
     sides: Sides<R1, S1, R2, S2>,
     away: Pump,
     back: Pump,
     bandwidth: &Arc<Bandwidth>,
     account: &Arc<Account>,
     stats: &RelayStats,
-) -> ErrorKind {
+) -> impl Future<Output = ErrorKind> {
     let mut away = Direction::new(sides.from_client, sides.to_next, away, bandwidth, account);
     let mut back = Direction::new(sides.from_next, sides.to_client, back, bandwidth, account);
-    std::future::poll_fn(|cx| match back.poll(cx, stats) {
+    let mut pause = Rest::new();
+    std::future::poll_fn(move |cx| match back.poll(cx, stats, &mut pause) {
         Poll::Ready(kind) => Poll::Ready(kind),
-        Poll::Pending => match away.poll(cx, stats) {
+        Poll::Pending => match away.poll(cx, stats, &mut pause) {
             Poll::Pending if away.source_left(&back.send, cx) || back.source_left(&away.send, cx) => Poll::Ready(ErrorKind::CircuitClosed),
+            Poll::Pending => {
+                if pause.poll(cx) {
+                    away.process.rest();
+                    back.process.rest();
+                }
+                Poll::Pending
+            }
             polled => polled,
         },
     })
-    .await
 }

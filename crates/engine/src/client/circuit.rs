@@ -56,7 +56,8 @@ struct OpenRequest {
 /// What the rest of the node holds of a client circuit. The circuit ends when it is closed or the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct CircuitHandle {
-    requests: mpsc::UnboundedSender<Request>,
+    /// Boxed, since a channel keeps room for 32.
+    requests: mpsc::UnboundedSender<Box<Request>>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) hops: Arc<[NodeId]>,
     pub(crate) since: Instant,
@@ -67,13 +68,15 @@ impl CircuitHandle {
     async fn open(self, what: Open) -> Result<StreamHandle, ErrorKind> {
         let (answer, answered) = oneshot::channel();
         self.requests
-            .send(Request::Open(OpenRequest { what, answer }))
+            .send(Box::new(Request::Open(OpenRequest { what, answer })))
             .map_err(|_| ErrorKind::CircuitClosed)?;
         answered.await.map_err(|_| ErrorKind::CircuitClosed)?
     }
 
     pub(super) fn request_service(&self, request: ServiceRequest) -> Result<(), ErrorKind> {
-        self.requests.send(Request::Service(request)).map_err(|_| ErrorKind::CircuitClosed)
+        self.requests
+            .send(Box::new(Request::Service(request)))
+            .map_err(|_| ErrorKind::CircuitClosed)
     }
 
     /// A stream to a target, not yet accepted by the far end.
@@ -94,7 +97,9 @@ impl CircuitHandle {
     #[cfg(feature = "testing")]
     pub(crate) fn plant(&self) {
         let (answer, _) = oneshot::channel();
-        let _ = self.requests.send(Request::Open(OpenRequest { what: Open::Panic, answer }));
+        let _ = self
+            .requests
+            .send(Box::new(Request::Open(OpenRequest { what: Open::Panic, answer })));
     }
 
     /// A question for a name.
@@ -202,14 +207,14 @@ enum Next {
 
 async fn serve<S: StreamSend, R: StreamRecv>(
     mut driver: Driver<ClientSide, S, R>,
-    mut requests: mpsc::UnboundedReceiver<Request>,
+    mut requests: mpsc::UnboundedReceiver<Box<Request>>,
     mut ending: Ending,
 ) {
     let mut role = Role::default();
     loop {
         let next = std::future::poll_fn(|cx| {
             match requests.poll_recv(cx) {
-                Poll::Ready(Some(request)) => return Poll::Ready(Next::Request(request)),
+                Poll::Ready(Some(request)) => return Poll::Ready(Next::Request(*request)),
                 Poll::Ready(None) => return Poll::Ready(Next::Done(ErrorKind::Closed)),
                 Poll::Pending => {}
             }
@@ -242,7 +247,8 @@ async fn serve<S: StreamSend, R: StreamRecv>(
                     Ok(hop) => {
                         let _ = answer.send(Ok(()));
                         let driver = Driver::new(service_side(hop), send, recv, out).with_traffic(traffic);
-                        let kind = serve_service(driver, requests, incoming).await;
+                        // A box, since few circuits come here and all of them would be larger by it.
+                        let kind = Box::pin(serve_service(driver, requests, incoming)).await;
                         return ending.tell(kind);
                     }
                 }
@@ -282,7 +288,7 @@ fn service_side(hop: LastHop) -> RelaySide {
 /// Serves a service's end of a rendezvous until it is over.
 async fn serve_service<S: StreamSend, R: StreamRecv>(
     mut driver: Driver<RelaySide, S, R>,
-    mut requests: mpsc::UnboundedReceiver<Request>,
+    mut requests: mpsc::UnboundedReceiver<Box<Request>>,
     incoming: Incoming,
 ) -> ErrorKind {
     loop {

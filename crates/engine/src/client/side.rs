@@ -30,6 +30,10 @@ pub(super) enum ClientNote {
 impl Side for ClientSide {
     type Note = ClientNote;
 
+    fn rest(&mut self) {
+        self.circuit.rest();
+    }
+
     fn receive(
         &mut self,
         run: &mut [u8],

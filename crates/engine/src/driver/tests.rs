@@ -33,8 +33,22 @@ impl StreamSend for Endless {
     }
 }
 
+/// A far end that says nothing.
+struct Silent;
+
+impl StreamRecv for Silent {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<Result<usize, TransportError>> {
+        Poll::Pending
+    }
+
+    fn stop(&mut self) {}
+}
+
 /// Has something for its owner in each cell.
-struct Chatty;
+#[derive(Default)]
+struct Chatty {
+    rested: usize,
+}
 
 impl Side for Chatty {
     type Note = ();
@@ -71,11 +85,23 @@ impl Side for Chatty {
     fn answer(&mut self, _: u16, _: Answer, _: &mut Vec<u8>) -> Result<(), ErrorKind> {
         Ok(())
     }
+
+    fn rest(&mut self) {
+        self.rested += 1;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_where_nothing_passes_rests_once() {
+    let mut driver = Driver::new(Chatty::default(), Endless, CellReader::new(Silent), Vec::new());
+    let long = crate::limits::REST_AFTER * 10;
+    assert!(tokio::time::timeout(long, driver.note()).await.is_err());
+    assert_eq!(driver.side.rested, 1);
 }
 
 #[tokio::test]
 async fn what_waits_for_the_owner_is_bounded_by_one_run() {
-    let mut driver = Driver::new(Chatty, Endless, CellReader::new(Endless), Vec::new());
+    let mut driver = Driver::new(Chatty::default(), Endless, CellReader::new(Endless), Vec::new());
     for _ in 0..10 * RUN_CELLS {
         driver.note().await.unwrap();
         assert!(driver.notes.len() < RUN_CELLS);

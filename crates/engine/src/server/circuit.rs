@@ -1,6 +1,7 @@
 //! One circuit through this relay: CREATE, then the last hop's work, then, once extended, nothing but pumping.
 
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use anonnet_cells::{Assembler, Command, write_fragments};
@@ -46,6 +47,7 @@ pub(super) async fn serve<T: Transport>(
     }
 }
 
+/// What a circuit needs until it is extended is several times what it needs after that, so each has a box of its own.
 async fn run<T: Transport>(
     server: &Arc<Server<T>>,
     account: &Arc<Account>,
@@ -53,6 +55,26 @@ async fn run<T: Transport>(
     send: <T::Link as Link>::Send,
     recv: <T::Link as Link>::Recv,
 ) -> Result<ErrorKind, ErrorKind> {
+    match Box::pin(serve_end(server, account, link, send, recv)).await? {
+        Served::Over(kind) => Ok(kind),
+        Served::Extended(pump) => Ok(pump.await),
+    }
+}
+
+enum Served<'a> {
+    Over(ErrorKind),
+    /// What passes its cells from now on.
+    Extended(Pin<Box<dyn Future<Output = ErrorKind> + Send + 'a>>),
+}
+
+/// Is a circuit's last hop, until it is over or extended.
+async fn serve_end<'a, T: Transport>(
+    server: &'a Arc<Server<T>>,
+    account: &'a Arc<Account>,
+    link: &T::Link,
+    send: <T::Link as Link>::Send,
+    recv: <T::Link as Link>::Recv,
+) -> Result<Served<'a>, ErrorKind> {
     let limited = !link.is_authenticated() && !server.limits.allow_handshake(link.remote_address().ip());
     if limited {
         server.stats.handshakes_refused.add(1);
@@ -88,7 +110,7 @@ async fn run<T: Transport>(
             }
             RelayNote::Extend(request) => break request,
             // A box, since few circuits come here and all of them would be larger by it.
-            RelayNote::Service(request) => return Box::pin(services::serve(server, account, driver, request)).await,
+            RelayNote::Service(request) => return Box::pin(services::serve(server, account, driver, request)).await.map(Served::Over),
         }
     };
     let (RelaySide { circuit }, mut send, from_client, mut out) = driver.into_parts();
@@ -105,7 +127,14 @@ async fn run<T: Transport>(
         to_next,
     };
     let (away, back) = (Pump::Forward(forward), Pump::Backward(backward));
-    Ok(pump(sides, away, back, &server.bandwidth, account, &server.stats).await)
+    Ok(Served::Extended(Box::pin(pump(
+        sides,
+        away,
+        back,
+        &server.bandwidth,
+        account,
+        &server.stats,
+    ))))
 }
 
 /// Sends a client the next hop's answer; meanwhile nothing is read from either side.

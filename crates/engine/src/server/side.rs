@@ -75,6 +75,12 @@ fn begin(handle: StreamHandle, host: Host<'_>, port: u16) -> RelayNote {
 impl Side for RelaySide {
     type Note = RelayNote;
 
+    fn rest(&mut self) {
+        if let Ok(hop) = self.circuit.last_hop() {
+            hop.rest();
+        }
+    }
+
     fn receive(
         &mut self,
         run: &mut [u8],
