@@ -1,10 +1,12 @@
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
     napi_build::setup();
     name_on_macos();
+    export_on_windows();
     println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
     if links_with_lld() {
         // Functions that came out the same are there once: 38 KB. Nothing here compares functions by address.
@@ -37,5 +39,18 @@ fn links_with_lld() -> bool {
 fn name_on_macos() {
     if env::var("CARGO_CFG_TARGET_VENDOR").is_ok_and(|vendor| vendor == "apple") {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/anonnet.node");
+    }
+}
+
+/// Releases are linked for Windows with zig and GNU's names, without the list of exports that rustc makes: everything would be exported.
+fn export_on_windows() {
+    let (target, folder) = (env::var("TARGET"), env::var_os("OUT_DIR"));
+    if target.as_deref() != Ok("x86_64-pc-windows-gnu") {
+        return;
+    }
+    let Some(folder) = folder else { return };
+    let list = Path::new(&folder).join("exports.def");
+    if fs::write(&list, "EXPORTS\n    napi_register_module_v1\n").is_ok() {
+        println!("cargo::rustc-cdylib-link-arg={}", list.display());
     }
 }

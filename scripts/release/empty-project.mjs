@@ -1,4 +1,4 @@
-// Installs a release in an empty project, with no Rust on the path, and runs the README's snippet there against a network of its own.
+// Installs a release in an empty project, with no Rust on the path, and runs the README's programs there against a network of its own.
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,10 +9,11 @@ import { manifest } from './targets.mjs'
 
 const TIME_LIMIT_MS = 120_000
 
-/** The README's program, with the network, the target and the answer filled in. */
+const readme = () => readFileSync(join(root, 'README.md'), 'utf8')
+
+/** The README's program, with the network and the target filled in. */
 export function snippet() {
-  const readme = readFileSync(join(root, 'README.md'), 'utf8')
-  const code = /## In a program\n\n```js\n([\s\S]*?)```/.exec(readme)?.[1] ?? ''
+  const code = /## In a program\n\n```js\n([\s\S]*?)```/.exec(readme())?.[1] ?? ''
   const changed = code
     .replace(/createNode\(\{ bootstrap: \[.*?\]\s*\}\)/s, 'createNode(JSON.parse(process.env.NETWORK))')
     .replace("'example.org:80'", 'process.env.TARGET')
@@ -21,7 +22,28 @@ export function snippet() {
   return changed
 }
 
-/** Brings up a network out of the same package, a page behind it, and the snippet as a program of its own. */
+/** The README's service between its two ends: a server of HTTP, and another node that asks it by the name that was printed. */
+export function serviceSnippet() {
+  const code = /A service is one call[^\n]*\n\n```js\n([\s\S]*?)```/.exec(readme())?.[1] ?? ''
+  if (!/\bnode\.listen\(/.test(code) || !/\bservice\.address\b/.test(code))
+    throw new Error("README.md: the program below 'A service is one call' no longer listens as `service`")
+  return `
+import { createServer } from 'node:http'
+import { createNode } from 'anonnet'
+const network = JSON.parse(process.env.NETWORK)
+const server = createServer((request, response) => response.end('served by ' + request.headers.host))
+const node = await createNode(network)
+${code}
+const visitor = await createNode(network)
+const socket = await visitor.connect(service.address + ':80')
+socket.end('GET / HTTP/1.0\\r\\nHost: ' + service.address + '\\r\\n\\r\\n')
+for await (const chunk of socket) process.stdout.write(chunk)
+await visitor.close()
+await node.close()
+`
+}
+
+/** Brings up a network out of the same package, a page behind it, and a snippet as a program of its own. */
 const harness = `
 import { createServer } from 'node:http'
 import { execFile } from 'node:child_process'
@@ -33,7 +55,7 @@ const env = {
   NETWORK: JSON.stringify({ bootstrap: net.bootstrap, testNetwork: net.testNetwork }),
   TARGET: '127.0.0.1:' + page.address().port
 }
-execFile(process.execPath, ['snippet.mjs'], { env, timeout: 60000 }, async (error, out, err) => {
+execFile(process.execPath, [process.argv[2]], { env, timeout: 60000 }, async (error, out, err) => {
   await net.close()
   page.close()
   process.stdout.write(out)
@@ -68,6 +90,7 @@ export async function tryInEmptyProject(tarballs, { node = process.execPath, exp
     mkdirSync(project)
     writeFileSync(join(project, 'package.json'), '{ "name": "project", "private": true }\n')
     writeFileSync(join(project, 'snippet.mjs'), snippet())
+    writeFileSync(join(project, 'service.mjs'), serviceSnippet())
     writeFileSync(join(project, 'network.mjs'), harness)
     const env = { PATH: plainPath(folder, node), HOME: folder, TMPDIR: folder }
     const args = ['install', 'anonnet', '--registry', registry.address, '--cache', join(folder, 'cache'), '--no-audit', '--no-fund']
@@ -77,20 +100,21 @@ export async function tryInEmptyProject(tarballs, { node = process.execPath, exp
     const problems = []
     const expect = async (what, list, told) => {
       const { code, lines } = await start(list)
-      if (code !== 0 || !lines.some((line) => line.startsWith(told))) problems.push(`${what} (code ${code}): ${tail(lines)}`)
+      if (code !== 0 || !lines.some((line) => told.test(line))) problems.push(`${what} (code ${code}): ${tail(lines)}`)
     }
     const modules = join(project, 'node_modules')
     const chosen = existsSync(join(modules, '@anonnet')) ? readdirSync(join(modules, '@anonnet')).join(' and ') : 'no addon'
     if (chosen !== expected) problems.push(`npm chose ${chosen} instead of ${expected}`)
     const others = readdirSync(modules).filter((name) => !['@anonnet', 'anonnet', '.bin', '.package-lock.json'].includes(name))
     if (others.length > 0) problems.push(`anonnet brings ${others.join(', ')} with it`)
-    await expect("the README's program did not print the page", ['network.mjs'], 'a page for example.org')
+    await expect("the README's program did not print the page", ['network.mjs', 'snippet.mjs'], /^a page for example\.org$/)
+    await expect("the README's service was not reached", ['network.mjs', 'service.mjs'], /^served by [a-z2-7]{56}\.anon$/)
     await expect(
       'the command does not start',
       [join('node_modules', 'anonnet', 'dist', 'cli.cjs'), '--version'],
-      `anonnet ${manifest.version},`
+      new RegExp(`^anonnet ${manifest.version.replaceAll('.', '\\.')},`)
     )
-    await expect("require('anonnet') does not work", ['-e', "console.log(typeof require('anonnet').createNode)"], 'function')
+    await expect("require('anonnet') does not work", ['-e', "console.log(typeof require('anonnet').createNode)"], /^function$/)
     return problems
   } finally {
     registry.close()

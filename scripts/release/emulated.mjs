@@ -1,4 +1,4 @@
-// Loads an addon for another Linux, under qemu or with musl: the binding's tests, and a page through three relays.
+// Loads an addon for another Linux, under qemu or with musl: the binding's tests, a page through three relays, and one of a .anon service.
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { output, root, run, step } from '../lib.mjs'
@@ -83,7 +83,7 @@ function runnersAddon(folder, { platform, libc }) {
   return libc === 'musl' && existsSync(name) ? { NAPI_RS_NATIVE_LIBRARY_PATH: name } : {}
 }
 
-/** A whole network and a client in one process, and a page through three hops of it. */
+/** A whole network, a client and a service in one process; a page through three hops of it, and the service's. */
 const fetchScript = `
 import { createServer } from 'node:http'
 import { createTestnet } from './dist/index.js'
@@ -96,6 +96,11 @@ let bytes = 0
 for await (const chunk of socket) bytes += chunk.length
 const hops = node.circuits().map((circuit) => circuit.hops?.length ?? circuit.path?.length)
 console.log('fetched', bytes > 300000, process.arch, Math.max(...hops))
+const host = await net.createNode()
+const service = await host.listen({ port: 80 }, (stream) => stream.end('y'.repeat(300000)))
+let served = 0
+for await (const chunk of await node.connect(service.address + ':80')) served += chunk.length
+console.log('served', served === 300000, service.address.endsWith('.anon'))
 await net.close()
 page.close()
 `
@@ -115,16 +120,17 @@ export async function tryEmulated(platform, addon) {
   const env = { ...process.env, ANONNET_ADDON: '', ...runnersAddon(folder, target) }
   const start = (args, limitMs) => program(emulated, args, { cwd: folder, env, limitMs })
   const how = `${target.cpu === process.arch ? 'with musl' : 'under qemu'}, Node ${output(emulated, ['-v'])?.trim().slice(1)}`
-  step(`a page through three relays, ${how}`)
+  step(`a page through three relays, and one of a service, ${how}`)
   writeFileSync(join(folder, 'fetch.mjs'), fetchScript)
   const fetched = await start(['fetch.mjs'], FETCH_LIMIT_MS)
-  if (!fetched.lines.some((line) => line === `fetched true ${target.cpu} 3`))
+  if (![`fetched true ${target.cpu} 3`, 'served true true'].every((line) => fetched.lines.includes(line)))
     return { ok: false, why: `no page came: ${tail(fetched.lines)}` }
   step(`the binding's tests, ${how}`)
   // Not panic.test.ts: it compiles an addon of its own, with panics planted, for the machine that it runs on.
   const args = [
     'run',
     'test/binding/addon.test.ts',
+    'test/binding/services.test.ts',
     '--reporter=json',
     '--outputFile=tests.json',
     '--testTimeout=240000',
@@ -135,5 +141,5 @@ export async function tryEmulated(platform, addon) {
   const counts = `${report?.numPassedTests ?? 0} passed, ${report?.numFailedTests ?? 0} failed`
   if (tests.code !== 0 || !report?.success || report.numPassedTests === 0)
     return { ok: false, why: `the binding's tests: ${counts}; ${tail(tests.lines)}` }
-  return { ok: true, how, tests: counts, fetched: '300 kB through 3 relays' }
+  return { ok: true, how, tests: counts, fetched: '300 kB through 3 relays, and 300 kB of a .anon service' }
 }
