@@ -225,6 +225,36 @@ export class Engine {
     if (!this.closing) guarded(() => this.#native.refuse(request, code))
   }
 
+  /** Listens for direct links; resolves to the listener, the address that was bound and the id it has. */
+  listenDirect(
+    at: string,
+    key: Uint8Array | undefined,
+    maxLinks: number,
+    options: OperationOptions
+  ): Promise<{ listener: number; address: string; nodeId: string }> {
+    return this.#ask(
+      (op) => this.#native.listenDirect(op, at, key, maxLinks),
+      (answer) => ({ listener: numberOf(answer), address: textOf(answer), nodeId: bytesOf(answer).toString('hex') }),
+      options,
+      (answer) => this.closeDirect(numberOf(answer))
+    )
+  }
+
+  /** Takes no more links; those that are up go on. */
+  closeDirect(listener: number): void {
+    if (!this.closing) guarded(() => this.#native.closeDirect(listener))
+  }
+
+  /** Opens a direct link; resolves to its stream. */
+  connectDirect(peer: PeerAddress, key: Uint8Array | undefined, options: TimedOptions): Promise<number> {
+    return this.#ask(
+      (op) => this.#native.connectDirect(op, peer, key, options.timeoutMs),
+      numberOf,
+      options,
+      (answer) => this.destroy(numberOf(answer))
+    )
+  }
+
   /** The node's own circuits. */
   circuits(): NativeSnapshot['circuits'] {
     return guarded(() => this.#native.circuits())

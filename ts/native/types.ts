@@ -125,6 +125,16 @@ export interface IntroducedEvent {
   body: Buffer
 }
 
+/** Somebody opened a direct link to a listener of ours. */
+export interface DirectStreamEvent {
+  type: 'directStream'
+  listener: number
+  stream: number
+  nodeId: string
+  /** 'ip:port' of the other end. */
+  address: string
+}
+
 /** A client that met a service of ours opens a stream to a virtual port. */
 export interface IncomingStreamEvent {
   type: 'incomingStream'
@@ -145,6 +155,7 @@ export type EngineEvent =
   | BugEvent
   | IntroducedEvent
   | IncomingStreamEvent
+  | DirectStreamEvent
   | CircuitClosedEvent
   | LinkEvent
   | RpcRequestEvent
@@ -223,6 +234,9 @@ export interface NativeNode {
   acceptStream(stream: number): boolean
   forwardStream(op: number, stream: number, target: string): void
   refuseStream(stream: number, code: string): boolean
+  listenDirect(op: number, at: string, key: Uint8Array | undefined, maxLinks: number): void
+  closeDirect(listener: number): boolean
+  connectDirect(op: number, peer: PeerAddress, key: Uint8Array | undefined, timeoutMs: number): void
   close(op: number, drainMs: number): void
 }
 

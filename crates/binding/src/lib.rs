@@ -3,6 +3,7 @@
 #![deny(clippy::all)]
 
 mod bytes;
+mod direct;
 mod error;
 mod event;
 mod functions;

@@ -1,5 +1,6 @@
 //! A node: what TypeScript commands. Every method returns at once; what takes time is an operation whose answer is an event.
 
+mod direct;
 mod lifecycle;
 #[cfg(feature = "testing")]
 mod plant;
@@ -32,7 +33,6 @@ use crate::events::{Event, EventQueue, OpId, OpValue};
 use crate::keyfile;
 use crate::limits::CLIENT_CIRCUITS_MAX;
 use crate::ops::Operations;
-use crate::pipe::StreamHandle;
 #[cfg(feature = "proxy")]
 use crate::proxy::Attach;
 use crate::rng::os_rng;
@@ -45,6 +45,7 @@ use crate::waiting::{Incoming, Introductions};
 
 #[cfg(feature = "testing")]
 pub use plant::Plant;
+use streams::Edge;
 pub use services::IntroduceTo;
 pub use snapshot::CircuitSnapshot;
 #[cfg(feature = "metrics")]
@@ -113,7 +114,8 @@ struct Inner {
     events: EventQueue,
     operations: Operations,
     circuits: Circuits,
-    streams: Mutex<HashMap<u32, Arc<StreamHandle>>>,
+    streams: Mutex<HashMap<u32, Edge>>,
+    direct: direct::Listeners,
     #[cfg(feature = "proxy")]
     proxies: Mutex<HashMap<u32, AbortHandle>>,
     #[cfg(feature = "proxy")]

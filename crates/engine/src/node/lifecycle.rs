@@ -13,6 +13,7 @@ use anonnet_transport::{LinkEvent, LinkPool, LinkState, PoolConfig, QuicConfig, 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::direct::Listeners;
 use super::{Inner, Node, NodeOptions, StoredAt};
 use crate::bandwidth::Bandwidth;
 use crate::bugs;
@@ -147,6 +148,7 @@ impl Node {
             events,
             circuits,
             streams: Mutex::default(),
+            direct: Listeners::default(),
             #[cfg(feature = "proxy")]
             proxies: Mutex::default(),
             #[cfg(feature = "proxy")]
@@ -176,7 +178,8 @@ impl Node {
                 }
                 inner.end_all(op);
             }
-            let _ = tokio::time::timeout(GOODBYE, inner.transport.closed()).await;
+            let goodbye = async { tokio::join!(inner.transport.closed(), inner.direct.ended()) };
+            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
             Ok(OpValue::default())
         })
     }
@@ -206,7 +209,11 @@ impl Inner {
         for (_, task) in lock(&self.proxies).drain() {
             task.abort();
         }
-        lock(&self.streams).clear();
+        self.direct.close_all();
+        let streams: Vec<_> = lock(&self.streams).drain().collect();
+        for (_, edge) in streams {
+            self.give_up(edge);
+        }
         self.incoming.clear();
         lock(&self.circuits).clear();
         self.operations.cancel_all_but(op);

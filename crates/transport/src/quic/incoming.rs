@@ -86,6 +86,7 @@ pub(crate) struct Server {
     pub(crate) bucket: Bucket,
     pub(crate) allowance: Allowance,
     pub(crate) kind_deadline: Duration,
+    pub(crate) direct: bool,
     pub(crate) control: Option<Control>,
     pub(crate) queue: mpsc::Sender<Incoming>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
@@ -101,10 +102,10 @@ enum Typed {
 }
 
 /// Reads the type byte of a stream.
-async fn typed(send: QuicSend, mut recv: QuicRecv) -> Typed {
+async fn typed(send: QuicSend, mut recv: QuicRecv, direct: bool) -> Typed {
     let mut byte = [0];
     match recv.read(&mut byte).await {
-        Ok(1) => match StreamKind::from_byte(byte[0]) {
+        Ok(1) => match StreamKind::of_link(byte[0], direct) {
             Some(kind) => Typed::Stream((kind, send, recv)),
             None => Typed::Unknown,
         },
@@ -213,7 +214,7 @@ impl Server {
     /// Takes the type if it came with the stream, which it does; else waits for it aside, so that no stream holds up another.
     async fn first_look(&self, send: SendStream, recv: RecvStream, waiting: &mut JoinSet<Typed>) -> Option<Typed> {
         let (send, recv) = streams::accepted(&self.shared, send, recv);
-        let mut read = Box::pin(typed(send, recv));
+        let mut read = Box::pin(typed(send, recv, self.direct));
         let now = std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
         if let Poll::Ready(typed) = now {
             return Some(typed);

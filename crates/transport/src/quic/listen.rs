@@ -65,7 +65,7 @@ pub(crate) type KnownRelays = Arc<RwLock<HashSet<IpAddr>>>;
 
 /// The configuration that an endpoint starts with, and padded links keep.
 pub(crate) fn server_config(identity: &Arc<IdentityKey>, limits: &LinkLimits) -> Result<ServerConfig, TransportError> {
-    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(identity)?));
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(identity, limits.alpn())?));
     let mut tokens = ValidationTokenConfig::default();
     // A token for later would tie a client's connections to each other.
     tokens.sent(0);
@@ -149,7 +149,7 @@ impl Listener {
         ) else {
             return incoming.refuse();
         };
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).contains(&remote.ip());
+        let known = self.limits.direct || self.known.read().unwrap_or_else(PoisonError::into_inner).contains(&remote.ip());
         let size = Size::of(&incoming.orig_dst_cid());
         let padded = self.padded.iter().find(|(of, _)| *of == size).filter(|_| !known);
         let config = Arc::clone(padded.map_or(&self.plain, |(_, config)| config));
@@ -185,12 +185,12 @@ impl Listener {
                     connection.close(TEARDOWN, &[]);
                     return None;
                 };
-                connection.set_receive_window(link_window(self.limits.node_circuits));
+                connection.set_receive_window(link_window(self.limits.node_circuits, &self.limits));
                 established.peer = Some(peer);
                 established.control = Some(control);
             }
             Ok(First::Stream(byte, send, recv)) => {
-                let Some(kind) = StreamKind::from_byte(byte) else {
+                let Some(kind) = StreamKind::of_link(byte, self.limits.direct) else {
                     connection.close(TEARDOWN, &[]);
                     return None;
                 };

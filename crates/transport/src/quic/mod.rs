@@ -4,6 +4,7 @@ mod auth;
 mod caught;
 mod congestion;
 mod convert;
+mod direct;
 mod incoming;
 mod kx;
 mod link;
@@ -40,6 +41,7 @@ use self::{
     streams::{Shared, TEARDOWN},
 };
 pub use self::{
+    direct::DirectStream,
     link::QuicLink,
     listen::{Admission, Admit, AdmitAll},
     streams::{QuicRecv, QuicSend},
@@ -176,6 +178,13 @@ impl QuicTransport {
         *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = addresses.into_iter().collect();
     }
 
+    /// New links are not answered any more; those that are up go on.
+    pub fn stop_listening(&self) {
+        for endpoint in self.0.lock().all() {
+            endpoint.set_server_config(None);
+        }
+    }
+
     /// Who we are, if anybody.
     pub fn node_id(&self) -> Option<NodeId> {
         self.0.identity.as_ref().map(|identity| identity.public().node_id())
@@ -210,7 +219,7 @@ impl QuicTransport {
         size: Option<Size>,
         deadline: Instant,
     ) -> Result<Connection, TransportError> {
-        let (tls, refused) = tls::client(node_id, Arc::clone(&self.0.provider))?;
+        let (tls, refused) = tls::client(node_id, Arc::clone(&self.0.provider), self.0.limits.alpn())?;
         let mut config = ClientConfig::new(Arc::new(tls));
         config
             .transport_config(transport(end, &self.0.limits))
