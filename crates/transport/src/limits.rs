@@ -23,9 +23,7 @@ pub const DIRECT_FIRST_WINDOW: u32 = 256 * 1024;
 /// What the windows of all links of one direct listener may have grown by, bytes; a link that gets nothing of it stays as it is.
 pub const DIRECT_GROWTH_TOTAL: usize = 256 * 1024 * 1024;
 
-/// Links that a direct listener has at once unless told otherwise, and the most that it can be told.
-pub const DIRECT_LINKS: usize = 256;
-/// See [`DIRECT_LINKS`].
+/// The most links that a direct listener can be told to have at once.
 pub const MAX_DIRECT_LINKS: usize = 4_096;
 
 /// Streams that a direct link's dialler may open at once and, after that, in a second; there is use for two in all.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anonnet_crypto::keys::{IdentityKey, NodeId};
 use anonnet_errors::{ErrorKind, HasKind};
-use anonnet_transport::limits::{DIRECT_GROWTH_TOTAL, HANDSHAKE_DEADLINE};
+use anonnet_transport::limits::{DIRECT_GROWTH_TOTAL, HANDSHAKE_DEADLINE, MAX_DIRECT_LINKS};
 use anonnet_transport::{DirectStream, Link, LinkLimits, QuicConfig, QuicTransport, Transport};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -65,6 +65,9 @@ impl Node {
     /// Listens for direct links under an identity of its own. The listener's number and address, and its node id, come with the operation.
     pub fn listen_direct(&self, op: OpId, address: SocketAddr, seed: Option<[u8; 32]>, links: usize) -> Result<(), ErrorKind> {
         self.check_open()?;
+        if !(1..=MAX_DIRECT_LINKS).contains(&links) {
+            return Err(ErrorKind::InvalidArgument);
+        }
         let inner = Arc::clone(&self.inner);
         let unmaking = self.clone();
         let work = async move {

@@ -1,6 +1,7 @@
 //! The QUIC transport over loopback, and peers that lie to it.
 
 mod auth;
+mod direct;
 mod limits;
 mod links;
 mod padding;
