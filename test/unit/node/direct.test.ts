@@ -17,8 +17,9 @@ describe('the address of a direct link', () => {
   })
 
   it('of another form is one error', () => {
-    const refused = (text: unknown): void =>
+    const refused = (text: unknown): void => {
       expect(() => parseDirectAddress(text as string)).toThrow(expect.objectContaining({ code: 'ERR_ANONNET_INVALID_ADDRESS' }))
+    }
     fc.assert(fc.property(fc.string(), refused))
     fc.assert(fc.property(fc.string(), (rest) => refused(`${'ab'.repeat(32)}@${rest}`)))
     for (const wrong of [
