@@ -109,7 +109,7 @@ describe('a direct link', () => {
 
   it('lets the listener speak first, half-closes, and brings the last byte of who closes at once', async () => {
     const heard: Promise<Buffer>[] = []
-    const { listening } = await listener({}, (socket) => {
+    const { listening } = await listener({ allowHalfOpen: true }, (socket) => {
       socket.write('welcome ')
       heard.push(collect(socket))
       void heard[0]!.then((all) => socket.end(`got ${all.length}`))

@@ -104,7 +104,8 @@ export abstract class DirectNode extends BaseNode {
     if (!Number.isInteger(maxLinks) || maxLinks < 1 || maxLinks > MAX_LINKS)
       throw errorFromCode('ERR_ANONNET_INVALID_ARGUMENT', { detail: `maxLinks is a number from 1 to ${MAX_LINKS}` })
     const { ip, port } = parseUdpAddress(listen, true)
-    advertised(options, listen)
+    // Whether there is one, before anything is bound; which port it gets is known later.
+    advertised(options, joinAddress(ip, port || 1))
     const { engine } = this.core
     const bound = await engine.listenDirect(joinAddress(ip, port), checkKey(key), maxLinks, { signal })
     const id = bound.listener

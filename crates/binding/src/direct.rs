@@ -35,6 +35,8 @@ impl NativeNode {
             node: node_id(&peer.node_id)?,
             address: address(&peer.address)?,
         };
-        self.node.connect_direct(op, peer, seed(key)?, milliseconds(timeout_ms)).map_err(thrown)
+        self.node
+            .connect_direct(op, peer, seed(key)?, milliseconds(timeout_ms))
+            .map_err(thrown)
     }
 }

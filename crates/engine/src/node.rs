@@ -45,11 +45,11 @@ use crate::waiting::{Incoming, Introductions};
 
 #[cfg(feature = "testing")]
 pub use plant::Plant;
-use streams::Edge;
 pub use services::IntroduceTo;
 pub use snapshot::CircuitSnapshot;
 #[cfg(feature = "metrics")]
 pub use snapshot::{LinkSnapshot, ProxySnapshot, Snapshot};
+use streams::Edge;
 
 /// A key file and what opens it.
 pub struct StoredAt {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anonnet_crypto::keys::{IdentityKey, NodeId};
 use anonnet_errors::{ErrorKind, HasKind};
-use anonnet_transport::limits::{DIRECT_GROWTH_TOTAL, HANDSHAKE_DEADLINE, MAX_DIRECT_LINKS};
-use anonnet_transport::{DirectStream, Link, LinkLimits, QuicConfig, QuicTransport, Transport};
+use anonnet_transport::DirectStream;
+use anonnet_transport::limits::MAX_DIRECT_LINKS;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
-use super::streams::{Edge, within};
+use super::streams::Edge;
 use super::{Inner, Node, Peer};
 use crate::events::{Event, OpId, OpValue};
 use crate::limits::{DIRECT_ATTEMPTS, DIRECT_LISTENERS_MAX};
@@ -71,14 +71,10 @@ impl Node {
         let inner = Arc::clone(&self.inner);
         let unmaking = self.clone();
         let work = async move {
-            let limits = SourceLimits::new(DIRECT_ATTEMPTS, DIRECT_ATTEMPTS);
-            let mut config = QuicConfig::node(address, identity(seed)).with_admission(Arc::new(Door(limits)));
-            config.limits = LinkLimits::direct(links);
-            let transport = QuicTransport::bind(config).map_err(|error| error.kind())?;
-            let bound = transport.local_addr().map_err(|error| error.kind())?;
-            let node = transport.node_id().ok_or(ErrorKind::Internal)?;
-            let stop = Arc::new(Notify::new());
             let id = inner.new_id();
+            let stop = Arc::new(Notify::new());
+            let limits = SourceLimits::new(DIRECT_ATTEMPTS, DIRECT_ATTEMPTS);
+            let weak = Arc::downgrade(&inner);
             {
                 let mut open = lock(&inner.direct.open);
                 if open.len() >= DIRECT_LISTENERS_MAX {
@@ -86,14 +82,21 @@ impl Node {
                 }
                 open.insert(id, Arc::clone(&stop));
             }
-            spawn(serve(Arc::downgrade(&inner), id, transport, stop));
+            let on_stream = Box::new(move |direct| take(&weak, id, direct));
+            let listening = DirectStream::listen(address, identity(seed), links, Arc::new(Door(limits)), stop, on_stream);
+            let (node, bound) = listening.map_err(|error| {
+                lock(&inner.direct.open).remove(&id);
+                error.kind()
+            })?;
             Ok(OpValue {
                 bytes: Some(node.0.to_vec()),
                 text: Some(bound.to_string()),
                 number: Some(id),
             })
         };
-        self.inner.operations.start_making(op, work, move |listener| _ = unmaking.close_direct(listener))
+        self.inner
+            .operations
+            .start_making(op, work, move |listener| _ = unmaking.close_direct(listener))
     }
 
     /// Takes no more links; those that are up go on. `false` where there is no such listener.
@@ -108,11 +111,8 @@ impl Node {
         let inner = Arc::clone(&self.inner);
         let unmaking = self.clone();
         let work = async move {
-            let direct = within(timeout, async {
-                let dialled = DirectStream::dial(identity(seed), NodeId(peer.node), peer.address).await;
-                dialled.map_err(|error| error.kind())
-            })
-            .await?;
+            let dialled = DirectStream::dial(identity(seed), NodeId(peer.node), peer.address, timeout).await;
+            let direct = dialled.map_err(|error| error.kind())?;
             let id = inner.new_id();
             lock(&inner.streams).insert(id, Edge::Direct(Arc::new(direct)));
             Ok(OpValue {
@@ -121,32 +121,6 @@ impl Node {
             })
         };
         self.inner.operations.start_making(op, work, move |stream| unmaking.destroy(stream))
-    }
-}
-
-/// Takes links until the listener is closed.
-async fn serve(node: Weak<Inner>, listener: u32, transport: QuicTransport, stop: Arc<Notify>) {
-    let growth = Arc::new(Semaphore::new(DIRECT_GROWTH_TOTAL));
-    loop {
-        let link = tokio::select! {
-            biased;
-            () = stop.notified() => break,
-            link = transport.accept() => link,
-        };
-        let Some(link) = link else { return };
-        let (node, transport, growth) = (node.clone(), transport.clone(), Arc::clone(&growth));
-        spawn(async move {
-            let accepting = DirectStream::accept(transport, link.clone(), growth);
-            match tokio::time::timeout(HANDSHAKE_DEADLINE, accepting).await {
-                Ok(Ok(direct)) => take(&node, listener, direct),
-                _ => link.close(),
-            }
-        });
-    }
-    transport.stop_listening();
-    // Those whose handshake was under way.
-    while let Ok(Some(link)) = tokio::time::timeout(HANDSHAKE_DEADLINE, transport.accept()).await {
-        link.close();
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{Future, poll_fn},
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -15,16 +16,22 @@ use std::{
 use anonnet_crypto::keys::{IdentityKey, NodeId};
 use bytes::Bytes;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
-use super::{QuicConfig, QuicLink, QuicRecv, QuicSend, QuicTransport};
+use super::{Admission, QuicConfig, QuicLink, QuicRecv, QuicSend, QuicTransport};
 use crate::{
     error::{CloseReason, TransportError},
-    limits::{DIRECT_FAREWELL, DIRECT_FIRST_WINDOW, DIRECT_WINDOW, LinkLimits},
+    limits::{DIRECT_FAREWELL, DIRECT_FIRST_WINDOW, DIRECT_GROWTH_TOTAL, DIRECT_WINDOW, HANDSHAKE_DEADLINE, LinkLimits},
     traits::{DialRole, Link, StreamKind, StreamRecv, StreamSend, Transport},
 };
+
+/// Boxed, so that what is polled is compiled here, where size counts and not speed.
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Gets the streams of a listener.
+type OnStream = Box<dyn Fn(DirectStream) + Send + Sync>;
 
 /// What the receiving half has seen.
 #[derive(Default)]
@@ -89,7 +96,14 @@ impl DirectStream {
     ///
     /// # Errors
     /// As [`Transport::dial`], and `Closed`, `StreamReset` where the listener takes no more.
-    pub async fn dial(identity: Arc<IdentityKey>, node: NodeId, address: SocketAddr) -> Result<Self, TransportError> {
+    pub fn dial(identity: Arc<IdentityKey>, node: NodeId, address: SocketAddr, deadline: Duration) -> Work<Result<Self, TransportError>> {
+        Box::pin(async move {
+            let dialled = timeout(deadline, Self::dial_now(identity, node, address)).await;
+            dialled.unwrap_or(Err(TransportError::Timeout))
+        })
+    }
+
+    async fn dial_now(identity: Arc<IdentityKey>, node: NodeId, address: SocketAddr) -> Result<Self, TransportError> {
         let transport = QuicTransport::bind(QuicConfig {
             identity: Some(identity),
             limits: LinkLimits::direct(0),
@@ -106,12 +120,30 @@ impl DirectStream {
         Ok(Self::new(transport, link, None, send, recv))
     }
 
-    /// Takes the stream of a link that a direct listener accepted. `growth`: what the windows of its links may grow by. To be given up after a
-    /// while: the dialler may be silent.
+    /// Listens as `identity` until `stop` is notified; what is up then goes on. To be called inside a tokio runtime.
     ///
     /// # Errors
-    /// `Identity` where the dialler proved none; `Closed`, `StreamReset`.
-    pub async fn accept(transport: QuicTransport, link: QuicLink, growth: Arc<Semaphore>) -> Result<Self, TransportError> {
+    /// `Bind`.
+    pub fn listen(
+        address: SocketAddr,
+        identity: Arc<IdentityKey>,
+        links: usize,
+        admission: Arc<dyn Admission>,
+        stop: Arc<Notify>,
+        on_stream: OnStream,
+    ) -> Result<(NodeId, SocketAddr), TransportError> {
+        let node = identity.public().node_id();
+        let mut config = QuicConfig::node(address, identity).with_admission(admission);
+        config.limits = LinkLimits::direct(links);
+        let transport = QuicTransport::bind(config)?;
+        let bound = transport.local_addr()?;
+        spawn(Box::pin(serve(transport, stop, on_stream.into())));
+        Ok((node, bound))
+    }
+
+    /// Takes the stream of a link that a direct listener accepted. `growth`: what the windows of its links may grow by. To be given up after a
+    /// while: the dialler may be silent.
+    pub(crate) async fn accept(transport: QuicTransport, link: QuicLink, growth: Arc<Semaphore>) -> Result<Self, TransportError> {
         if !link.is_authenticated() {
             return Err(TransportError::Identity);
         }
@@ -135,7 +167,11 @@ impl DirectStream {
     ///
     /// # Errors
     /// `StreamReset`, `Closed`.
-    pub async fn read(&self, wanted: usize, max: usize, patience: Duration) -> Result<Option<Vec<u8>>, TransportError> {
+    pub fn read(self: Arc<Self>, wanted: usize, max: usize, patience: Duration) -> Work<Result<Option<Vec<u8>>, TransportError>> {
+        Box::pin(async move { self.read_now(wanted, max, patience).await })
+    }
+
+    async fn read_now(&self, wanted: usize, max: usize, patience: Duration) -> Result<Option<Vec<u8>>, TransportError> {
         let mut bytes = Vec::new();
         poll_fn(|cx| self.poll_fill(cx, &mut bytes, 1, max)).await?;
         if bytes.len() < wanted && lock(&self.flow).flows {
@@ -199,12 +235,16 @@ impl DirectStream {
     ///
     /// # Errors
     /// `StreamReset`, `Closed`.
-    pub async fn write(&self, data: Vec<u8>) -> Result<(), TransportError> {
+    pub fn write(self: Arc<Self>, data: Vec<u8>) -> Work<Result<(), TransportError>> {
         let mut data = Bytes::from(data);
-        while !data.is_empty() {
-            poll_fn(|cx| lock(&self.send).poll_write_chunk(cx, &mut data)).await.map_err(stream_error)?;
-        }
-        Ok(())
+        Box::pin(async move {
+            while !data.is_empty() {
+                poll_fn(|cx| lock(&self.send).poll_write_chunk(cx, &mut data))
+                    .await
+                    .map_err(stream_error)?;
+            }
+            Ok(())
+        })
     }
 
     /// Nothing more will be written.
@@ -218,15 +258,46 @@ impl DirectStream {
     }
 
     /// Ends the link: at once where a direction is not at its end, else when the other end has everything.
-    pub async fn end(self: Arc<Self>) {
-        if self.is_done() {
-            let stopped = lock(&self.send).stopped();
-            let _ = timeout(DIRECT_FAREWELL, stopped).await;
-        }
-        self.link.close();
-        if !self.link.inbound() {
-            // Until the goodbye is on its way: the socket goes with us.
-            let _ = timeout(DIRECT_FAREWELL, self.transport.closed()).await;
-        }
+    pub fn end(self: Arc<Self>) -> Work<()> {
+        Box::pin(async move {
+            if self.is_done() {
+                let stopped = lock(&self.send).stopped();
+                let _ = timeout(DIRECT_FAREWELL, stopped).await;
+            }
+            self.link.close();
+            if !self.link.inbound() {
+                // Until the goodbye is on its way: the socket goes with us.
+                let _ = timeout(DIRECT_FAREWELL, self.transport.closed()).await;
+            }
+        })
+    }
+}
+
+fn spawn(work: Work<()>) {
+    tokio::spawn(work);
+}
+
+/// Takes links until the listener is closed.
+async fn serve(transport: QuicTransport, stop: Arc<Notify>, on_stream: Arc<dyn Fn(DirectStream) + Send + Sync>) {
+    let growth = Arc::new(Semaphore::new(DIRECT_GROWTH_TOTAL));
+    loop {
+        let link = tokio::select! {
+            biased;
+            () = stop.notified() => break,
+            link = transport.accept() => link,
+        };
+        let Some(link) = link else { return };
+        let (transport, growth, on_stream) = (transport.clone(), Arc::clone(&growth), Arc::clone(&on_stream));
+        spawn(Box::pin(async move {
+            match timeout(HANDSHAKE_DEADLINE, DirectStream::accept(transport, link.clone(), growth)).await {
+                Ok(Ok(direct)) => on_stream(direct),
+                _ => link.close(),
+            }
+        }));
+    }
+    transport.stop_listening();
+    // Those whose handshake was under way.
+    while let Ok(Some(link)) = timeout(HANDSHAKE_DEADLINE, transport.accept()).await {
+        link.close();
     }
 }

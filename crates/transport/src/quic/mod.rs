@@ -33,18 +33,18 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+pub use self::{
+    direct::DirectStream,
+    link::QuicLink,
+    listen::{Admission, Admit, AdmitAll},
+    streams::{QuicRecv, QuicSend},
+};
 use self::{
     link::Established,
     listen::{KnownRelays, Listener},
     settings::{End, transport},
     size::{Paths, Size},
     streams::{Shared, TEARDOWN},
-};
-pub use self::{
-    direct::DirectStream,
-    link::QuicLink,
-    listen::{Admission, Admit, AdmitAll},
-    streams::{QuicRecv, QuicSend},
 };
 use crate::{
     error::TransportError,

@@ -7,8 +7,8 @@ use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig
 use super::{congestion::PathConfig, size::Size};
 use crate::{
     limits::{
-        CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, DIRECT_FIRST_WINDOW, FIRST_STREAMS, IDLE_TIMEOUT, KEEP_ALIVE, KEEP_ALIVE_JITTER,
-        LEAST_SEND_WINDOW, LINK_RATE, LinkLimits, NODE_SEND_WINDOW, STREAM_WINDOW, streams_for,
+        CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, DIRECT_FIRST_WINDOW, FIRST_STREAMS, IDLE_TIMEOUT, KEEP_ALIVE,
+        KEEP_ALIVE_JITTER, LEAST_SEND_WINDOW, LINK_RATE, LinkLimits, NODE_SEND_WINDOW, STREAM_WINDOW, streams_for,
     },
     random,
 };
@@ -141,7 +141,9 @@ mod tests {
     #[test]
     fn paused_streams_never_fill_the_link() {
         let limits = LinkLimits::default();
-        assert!(link_window(MAX_CLIENT_CIRCUITS, &limits).into_inner() > u64::from(streams_for(MAX_CLIENT_CIRCUITS)) * u64::from(STREAM_WINDOW));
+        assert!(
+            link_window(MAX_CLIENT_CIRCUITS, &limits).into_inner() > u64::from(streams_for(MAX_CLIENT_CIRCUITS)) * u64::from(STREAM_WINDOW)
+        );
         assert!(link_window(u32::MAX, &limits).into_inner() > 0);
     }
 
