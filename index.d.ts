@@ -83,6 +83,12 @@ export declare class NativeNode {
   forwardStream(op: number, stream: number, target: string): void
   /** Refuses an incoming stream with a code of the registry. */
   refuseStream(stream: number, code: string): boolean
+  /** Listens for direct links, under an identity of its own. `opOk.number`: the listener; `opOk.text`: `ip:port`; `opOk.bytes`: its node id. */
+  listenDirect(op: number, at: string, key: Uint8Array | undefined | null, maxLinks: number): void
+  /** Takes no more links; those that are up go on. */
+  closeDirect(listener: number): boolean
+  /** Opens a direct link, under an identity of its own. `opOk.number`: the stream. */
+  connectDirect(op: number, peer: NativePeer, key: Uint8Array | undefined | null, timeoutMs: number): void
 }
 
 /** Every error there is. */
@@ -121,7 +127,7 @@ export interface NativeErrorEntry {
 
 /** Something that happened. Which fields are there depends on `type`; ts/native has a type for each. */
 export interface NativeEvent {
-  type: 'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug' | 'introduced' | 'incomingStream'
+  type: 'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug' | 'introduced' | 'incomingStream' | 'directStream'
   op?: number
   bytes?: Buffer
   text?: string

@@ -5,7 +5,7 @@
 import { errorFromCode } from '../errors/index.js'
 import type { DirectStreamEvent, EngineEvent, Hold } from '../native/index.js'
 import { joinAddress, parseUdpAddress } from './address.js'
-import { BaseNode, warn } from './base.js'
+import { BaseNode, type CloseOptions, warn } from './base.js'
 import { connected } from './connected.js'
 import { advertised, DEFAULT_CONNECT_TIMEOUT_MS } from './options.js'
 import { AnonSocket } from './socket.js'
@@ -138,6 +138,12 @@ export abstract class DirectNode extends BaseNode {
       stream: await engine.connectDirect(peer, key, { timeoutMs, signal: closed })
     })
     return connected(new AnonSocket({ engine, port, remote: ip, allowHalfOpen, signal, open }), signal)
+  }
+
+  override close(options: CloseOptions = {}): Promise<void> {
+    for (const { hold } of this.#listening.values()) hold.release()
+    this.#listening.clear()
+    return super.close(options)
   }
 
   /** @internal */

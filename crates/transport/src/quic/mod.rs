@@ -22,6 +22,7 @@ mod tests;
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
     sync::{Arc, Mutex as StdMutex, PoisonError, atomic::Ordering},
 };
 
@@ -51,6 +52,8 @@ use crate::{
     limits::{LinkLimits, SIZE_DEADLINE},
     traits::{DialRole, Transport},
 };
+
+type Dialling = Pin<Box<dyn Future<Output = Result<QuicLink, TransportError>> + Send>>;
 
 /// How a [`QuicTransport`] is set up.
 #[derive(Clone)]
@@ -263,36 +266,13 @@ impl QuicTransport {
     }
 }
 
-impl Inner {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Endpoints> {
-        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+impl QuicTransport {
+    /// Boxed, so that it is compiled once and here, where size counts and not speed, and not again wherever somebody dials.
+    fn dialling(self, node_id: NodeId, address: SocketAddr, role: DialRole) -> Dialling {
+        Box::pin(async move { self.dial_now(node_id, address, role).await })
     }
 
-    fn close(&self) {
-        let mut endpoints = self.lock();
-        endpoints.closed = true;
-        for endpoint in endpoints.all() {
-            endpoint.close(TEARDOWN, &[]);
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-impl Transport for QuicTransport {
-    type Link = QuicLink;
-
-    fn local_addr(&self) -> Result<SocketAddr, TransportError> {
-        let endpoints = self.0.lock();
-        let endpoint = endpoints.all().next().ok_or(TransportError::Address)?;
-        endpoint.local_addr().map_err(|error| TransportError::Bind(error.kind()))
-    }
-
-    async fn dial(&self, node_id: NodeId, address: SocketAddr, role: DialRole) -> Result<QuicLink, TransportError> {
+    async fn dial_now(&self, node_id: NodeId, address: SocketAddr, role: DialRole) -> Result<QuicLink, TransportError> {
         let ip = address.ip();
         if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
             return Err(TransportError::Address);
@@ -329,6 +309,40 @@ impl Transport for QuicTransport {
             permit: None,
         };
         Ok(QuicLink::new(connection, Shared::new(), established, &self.0.limits))
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Endpoints> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        let mut endpoints = self.lock();
+        endpoints.closed = true;
+        for endpoint in endpoints.all() {
+            endpoint.close(TEARDOWN, &[]);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Transport for QuicTransport {
+    type Link = QuicLink;
+
+    fn local_addr(&self) -> Result<SocketAddr, TransportError> {
+        let endpoints = self.0.lock();
+        let endpoint = endpoints.all().next().ok_or(TransportError::Address)?;
+        endpoint.local_addr().map_err(|error| TransportError::Bind(error.kind()))
+    }
+
+    async fn dial(&self, node_id: NodeId, address: SocketAddr, role: DialRole) -> Result<QuicLink, TransportError> {
+        self.clone().dialling(node_id, address, role).await
     }
 
     async fn accept(&self) -> Option<QuicLink> {
