@@ -55,6 +55,13 @@ export declare class NativeNode {
   withdraw(circuit?: number | undefined | null): void
   refuse(request: number, code: string): boolean
   cancel(op: number): void
+  /**
+   * Listens for direct links, under an identity of its own. `opOk.number`: the listener, which `destroy` ends; `opOk.text`: `ip:port`;
+   * `opOk.bytes`: its node id.
+   */
+  listenDirect(op: number, at: string, key: Uint8Array, maxLinks: number): void
+  /** Opens a direct link, under an identity of its own. `opOk.number`: the stream. */
+  connectDirect(op: number, node: string, at: string, key: Uint8Array, timeoutMs: number): void
   /** The node's own circuits. */
   circuits(): Array<NativeCircuit>
   /** Counters, links and circuits. Needs the feature `metrics`. */
@@ -83,12 +90,6 @@ export declare class NativeNode {
   forwardStream(op: number, stream: number, target: string): void
   /** Refuses an incoming stream with a code of the registry. */
   refuseStream(stream: number, code: string): boolean
-  /** Listens for direct links, under an identity of its own. `opOk.number`: the listener; `opOk.text`: `ip:port`; `opOk.bytes`: its node id. */
-  listenDirect(op: number, at: string, key: Uint8Array | undefined | null, maxLinks: number): void
-  /** Takes no more links; those that are up go on. */
-  closeDirect(listener: number): boolean
-  /** Opens a direct link, under an identity of its own. `opOk.number`: the stream. */
-  connectDirect(op: number, peer: NativePeer, key: Uint8Array | undefined | null, timeoutMs: number): void
 }
 
 /** Every error there is. */

@@ -198,7 +198,7 @@ describe('a direct link', () => {
     expect(await code(there.listenDirect({ listen: at }, () => undefined))).toBe('ERR_ANONNET_BIND_FAILED')
     expect(await code(there.listenDirect({ maxLinks: 0 }, () => undefined))).toBe('ERR_ANONNET_INVALID_ARGUMENT')
     await listening.close()
-    expect(await code(here.connectDirect(listening.address, { timeoutMs: 500 }))).toBe('ERR_ANONNET_TIMEOUT')
+    expect(await code(here.connectDirect(listening.address, { timeoutMs: 500 }))).toBe('ERR_ANONNET_LINK_UNREACHABLE')
     expect(await code(here.connectDirect(listening.address))).toBe('ERR_ANONNET_LINK_UNREACHABLE')
   }, 20_000)
 

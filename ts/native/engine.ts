@@ -33,6 +33,9 @@ function buffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
+/** A fresh one is made instead. */
+const NO_KEY = new Uint8Array(0)
+
 /** One native node. */
 export class Engine {
   readonly keepAlive = new KeepAlive()
@@ -225,7 +228,7 @@ export class Engine {
     if (!this.closing) guarded(() => this.#native.refuse(request, code))
   }
 
-  /** Listens for direct links; resolves to the listener, the address that was bound and the id it has. */
+  /** Listens for direct links; resolves to the listener, which `destroy` ends, the address that was bound and the id it has. */
   listenDirect(
     at: string,
     key: Uint8Array | undefined,
@@ -233,22 +236,17 @@ export class Engine {
     options: OperationOptions
   ): Promise<{ listener: number; address: string; nodeId: string }> {
     return this.#ask(
-      (op) => this.#native.listenDirect(op, at, key, maxLinks),
+      (op) => this.#native.listenDirect(op, at, key ?? NO_KEY, maxLinks),
       (answer) => ({ listener: numberOf(answer), address: textOf(answer), nodeId: bytesOf(answer).toString('hex') }),
       options,
-      (answer) => this.closeDirect(numberOf(answer))
+      (answer) => this.destroy(numberOf(answer))
     )
-  }
-
-  /** Takes no more links; those that are up go on. */
-  closeDirect(listener: number): void {
-    if (!this.closing) guarded(() => this.#native.closeDirect(listener))
   }
 
   /** Opens a direct link; resolves to its stream. */
   connectDirect(peer: PeerAddress, key: Uint8Array | undefined, options: TimedOptions): Promise<number> {
     return this.#ask(
-      (op) => this.#native.connectDirect(op, peer, key, options.timeoutMs),
+      (op) => this.#native.connectDirect(op, peer.nodeId, peer.address, key ?? NO_KEY, options.timeoutMs),
       numberOf,
       options,
       (answer) => this.destroy(numberOf(answer))

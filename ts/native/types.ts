@@ -234,9 +234,8 @@ export interface NativeNode {
   acceptStream(stream: number): boolean
   forwardStream(op: number, stream: number, target: string): void
   refuseStream(stream: number, code: string): boolean
-  listenDirect(op: number, at: string, key: Uint8Array | undefined, maxLinks: number): void
-  closeDirect(listener: number): boolean
-  connectDirect(op: number, peer: PeerAddress, key: Uint8Array | undefined, timeoutMs: number): void
+  listenDirect(op: number, at: string, key: Uint8Array, maxLinks: number): void
+  connectDirect(op: number, node: string, at: string, key: Uint8Array, timeoutMs: number): void
   close(op: number, drainMs: number): void
 }
 

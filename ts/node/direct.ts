@@ -7,7 +7,7 @@ import type { DirectStreamEvent, EngineEvent, Hold } from '../native/index.js'
 import { joinAddress, parseUdpAddress } from './address.js'
 import { BaseNode, type CloseOptions, warn } from './base.js'
 import { connected } from './connected.js'
-import { advertised, DEFAULT_CONNECT_TIMEOUT_MS } from './options.js'
+import { advertised } from './options.js'
 import { AnonSocket } from './socket.js'
 
 const DEFAULT_LISTEN = '127.0.0.1:0'
@@ -15,6 +15,7 @@ const DEFAULT_MAX_LINKS = 256
 /** The most that a listener can be told to have at once. */
 const MAX_LINKS = 4_096
 const KEY_BYTES = 32
+const DEFAULT_TIMEOUT_MS = 5_000
 
 /** Who is at the other end of a direct link. */
 export interface DirectPeer {
@@ -47,7 +48,7 @@ export interface DirectListenOptions {
 export interface DirectConnectOptions {
   /** Ends the attempt; its reason is thrown as is. */
   signal?: AbortSignal
-  /** For the whole of it; default 30,000 ms. ERR_ANONNET_TIMEOUT. */
+  /** For the whole of it; default 5,000 ms. */
   timeoutMs?: number
   /** The Ed25519 seed (32 bytes) of the id that the listener sees; default: a fresh one. */
   key?: Uint8Array
@@ -114,22 +115,23 @@ export abstract class DirectNode extends BaseNode {
     const close = async (): Promise<void> => {
       if (!this.#listening.delete(id)) return
       listening.hold.release()
-      engine.closeDirect(id)
+      engine.destroy(id)
     }
     return { address: `${bound.nodeId}@${advertised(options, bound.address)}`, close, [Symbol.asyncDispose]: close }
   }
 
   /**
-   * NOT anonymous: connects straight to a direct listener, over which both ends see each other's IP address. Resolves when the listener, proved
-   * by its id, has taken the link. The socket is what `connect` gives: bytes, back-pressure, half-close.
+   * NOT anonymous: connects straight to a direct listener, over which both ends see each other's IP address. Resolves when the listener has
+   * proved that it is the one of that id. The socket is what `connect` gives: bytes, back-pressure, half-close.
    *
    * @param address '<node id>@ip:port', as the listener's `address`.
-   * @throws ERR_ANONNET_INVALID_ADDRESS, _KEY_INVALID, _LINK_UNREACHABLE (nobody answers), _LINK_IDENTITY (somebody else does), _LINK_PROTOCOL (no
-   * direct listener), _RATE_LIMITED (it has as many links as it takes), _LINK_CLOSED, _TIMEOUT, _CLOSED; the signal's reason as it is.
+   * @throws ERR_ANONNET_INVALID_ADDRESS, _KEY_INVALID, _LINK_UNREACHABLE (nobody answered), _LINK_IDENTITY (somebody else did), _LINK_PROTOCOL (no
+   * direct listener), _RATE_LIMITED (it has as many links as it takes), _LINK_CLOSED, _TIMEOUT (answered, and no
+   * further), _CLOSED; the signal's reason as it is.
    */
   async connectDirect(address: string, options: DirectConnectOptions = {}): Promise<AnonSocket> {
     this.assertOpen()
-    const { signal, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, key, allowHalfOpen = false } = options
+    const { signal, timeoutMs = DEFAULT_TIMEOUT_MS, key, allowHalfOpen = false } = options
     const { ip, port, ...peer } = parseDirectAddress(address)
     checkKey(key)
     signal?.throwIfAborted()

@@ -137,7 +137,7 @@ impl From<Event> for NativeEvent {
                 r#type: "directStream",
                 listener: Some(listener),
                 stream: Some(stream),
-                node_id: node.map(|id| hex(&id)),
+                node_id: Some(hex(&node)),
                 address: Some(address.to_string()),
                 ..base
             },

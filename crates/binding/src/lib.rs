@@ -3,7 +3,6 @@
 #![deny(clippy::all)]
 
 mod bytes;
-mod direct;
 mod error;
 mod event;
 mod functions;

@@ -115,7 +115,7 @@ pub enum Event {
     DirectStream {
         listener: u32,
         stream: u32,
-        node: Option<[u8; 32]>,
+        node: [u8; 32],
         address: SocketAddr,
     },
     /// A panic was caught: a bug of ours, and the line of the source where it happened.

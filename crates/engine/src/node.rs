@@ -115,7 +115,8 @@ struct Inner {
     operations: Operations,
     circuits: Circuits,
     streams: Mutex<HashMap<u32, Edge>>,
-    direct: direct::Listeners,
+    /// Direct links that are over here, and whose last bytes are on their way.
+    delivering: Arc<AtomicUsize>,
     #[cfg(feature = "proxy")]
     proxies: Mutex<HashMap<u32, AbortHandle>>,
     #[cfg(feature = "proxy")]

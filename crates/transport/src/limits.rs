@@ -26,9 +26,6 @@ pub const DIRECT_GROWTH_TOTAL: usize = 256 * 1024 * 1024;
 /// The most links that a direct listener can be told to have at once.
 pub const MAX_DIRECT_LINKS: usize = 4_096;
 
-/// Streams that a direct link's dialler may open at once and, after that, in a second; there is use for two in all.
-pub const DIRECT_OPEN_BURST: u32 = 8;
-
 /// How long the end of a direct link waits, after its last byte, for the other end to have it.
 pub const DIRECT_FAREWELL: Duration = Duration::from_secs(10);
 
@@ -186,12 +183,6 @@ impl LinkLimits {
     /// Of direct links; a listener has so many.
     pub fn direct(links: usize) -> Self {
         Self {
-            client_circuits: 1,
-            node_circuits: 1,
-            client_open_burst: DIRECT_OPEN_BURST,
-            client_open_rate: 1,
-            node_open_burst: DIRECT_OPEN_BURST,
-            node_open_rate: 1,
             inbound_links: links,
             direct: true,
             ..Self::default()

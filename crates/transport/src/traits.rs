@@ -28,15 +28,12 @@ pub enum StreamKind {
     Rpc,
     /// One hop of one circuit.
     Circuit,
-    /// What two programs tell each other; the only kind on a direct link, and on no other.
-    Direct,
 }
 
 /// The byte that starts the control stream.
 pub(crate) const KIND_CONTROL: u8 = 0x01;
 const KIND_RPC: u8 = 0x02;
 const KIND_CIRCUIT: u8 = 0x03;
-const KIND_DIRECT: u8 = 0x04;
 
 impl StreamKind {
     /// The byte on the wire.
@@ -44,7 +41,6 @@ impl StreamKind {
         match self {
             Self::Rpc => KIND_RPC,
             Self::Circuit => KIND_CIRCUIT,
-            Self::Direct => KIND_DIRECT,
         }
     }
 
@@ -53,14 +49,8 @@ impl StreamKind {
         match byte {
             KIND_RPC => Some(Self::Rpc),
             KIND_CIRCUIT => Some(Self::Circuit),
-            KIND_DIRECT => Some(Self::Direct),
             _ => None,
         }
-    }
-
-    /// The same, if such links have it.
-    pub(crate) fn of_link(byte: u8, direct: bool) -> Option<Self> {
-        Self::from_byte(byte).filter(|kind| (*kind == Self::Direct) == direct)
     }
 }
 

@@ -13,7 +13,7 @@ use anonnet_transport::{LinkEvent, LinkPool, LinkState, PoolConfig, QuicConfig, 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::direct::Listeners;
+use super::streams::Edge;
 use super::{Inner, Node, NodeOptions, StoredAt};
 use crate::bandwidth::Bandwidth;
 use crate::bugs;
@@ -148,7 +148,7 @@ impl Node {
             events,
             circuits,
             streams: Mutex::default(),
-            direct: Listeners::default(),
+            delivering: Arc::default(),
             #[cfg(feature = "proxy")]
             proxies: Mutex::default(),
             #[cfg(feature = "proxy")]
@@ -178,8 +178,11 @@ impl Node {
                 }
                 inner.end_all(op);
             }
-            let goodbye = async { tokio::join!(inner.transport.closed(), inner.direct.ended()) };
-            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+            let deadline = tokio::time::Instant::now() + GOODBYE;
+            while tokio::time::Instant::now() < deadline && inner.delivering.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+            let _ = tokio::time::timeout(GOODBYE, inner.transport.closed()).await;
             Ok(OpValue::default())
         })
     }
@@ -201,7 +204,7 @@ impl Inner {
             return true;
         }
         let forwarded = self.forwarded.load(Ordering::Relaxed) > 0;
-        forwarded || !lock(&self.streams).is_empty() || self.server.stats.circuits.get() > 0
+        forwarded || lock(&self.streams).values().any(|edge| !matches!(edge, Edge::Listener(_))) || self.server.stats.circuits.get() > 0
     }
 
     fn end_all(&self, op: OpId) {
@@ -209,8 +212,7 @@ impl Inner {
         for (_, task) in lock(&self.proxies).drain() {
             task.abort();
         }
-        self.direct.close_all();
-        let streams: Vec<_> = lock(&self.streams).drain().collect();
+        let streams = std::mem::take(&mut *lock(&self.streams));
         for (_, edge) in streams {
             self.give_up(edge);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anonnet_cells::EndReason;
 use anonnet_errors::{ErrorKind, HasKind};
-use anonnet_transport::DirectStream;
+use anonnet_transport::{DirectStream, QuicTransport};
 
 use super::{Inner, Node};
 use crate::events::{Failure, OpId, OpValue};
@@ -19,6 +19,8 @@ use crate::sync::lock;
 pub(super) enum Edge {
     Circuit(Arc<StreamHandle>),
     Direct(Arc<DirectStream>),
+    /// Of direct links.
+    Listener(QuicTransport),
 }
 
 /// Runs with a deadline.
@@ -70,6 +72,7 @@ impl Node {
                     let read = direct.read(JS_READ_WANTED_BYTES, JS_READ_MAX_BYTES, JS_READ_PATIENCE);
                     read.await.map_err(|error| error.kind())?
                 }
+                Edge::Listener(_) => return Err(ErrorKind::InvalidArgument.into()),
             };
             Ok(OpValue {
                 bytes,
@@ -93,6 +96,7 @@ impl Node {
                     }
                 }
                 Edge::Direct(direct) => direct.write(data).await.map_err(|error| error.kind())?,
+                Edge::Listener(_) => return Err(ErrorKind::InvalidArgument.into()),
             }
             Ok(OpValue::default())
         })
@@ -103,7 +107,7 @@ impl Node {
         match self.stream(stream) {
             Ok(Edge::Circuit(handle)) => handle.finish(),
             Ok(Edge::Direct(direct)) => direct.finish(),
-            Err(_) => {}
+            Ok(Edge::Listener(_)) | Err(_) => {}
         }
     }
 
@@ -157,7 +161,8 @@ impl Inner {
         match edge {
             Edge::Circuit(handle) if handle.is_done() => {}
             Edge::Circuit(handle) => handle.reset(EndReason::Cancelled),
-            Edge::Direct(direct) => self.direct.give_up(&self.runtime, direct),
+            Edge::Direct(direct) => self.give_up_direct(direct),
+            Edge::Listener(transport) => transport.stop_listening(),
         }
     }
 }

@@ -51,8 +51,6 @@ pub(crate) async fn serve_link<T: Transport>(server: Arc<Server<T>>, link: T::Li
                     spawn(circuit::serve(Arc::clone(&server), link.clone(), send, recv));
                 }
             }
-            // Not on these links.
-            StreamKind::Direct => {}
             StreamKind::Rpc => {
                 if requests.fetch_add(1, Ordering::Relaxed) >= RPC_PER_LINK_MAX {
                     requests.fetch_sub(1, Ordering::Relaxed);

@@ -24,10 +24,10 @@ use crate::{
     traits::{StreamKind, StreamRecv},
 };
 
-/// The control stream after the link authentication: held open for as long as the link lives, and silent in this version.
+/// The control stream after the link authentication: held open for as long as the link lives, and silent in this version. On a direct link
+/// it carries what the two ends tell each other.
 pub(crate) struct Control {
-    /// Kept from being dropped, which would end it.
-    pub(crate) _send: SendStream,
+    pub(crate) send: SendStream,
     pub(crate) recv: RecvStream,
 }
 
@@ -86,7 +86,6 @@ pub(crate) struct Server {
     pub(crate) bucket: Bucket,
     pub(crate) allowance: Allowance,
     pub(crate) kind_deadline: Duration,
-    pub(crate) direct: bool,
     pub(crate) control: Option<Control>,
     pub(crate) queue: mpsc::Sender<Incoming>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
@@ -102,10 +101,10 @@ enum Typed {
 }
 
 /// Reads the type byte of a stream.
-async fn typed(send: QuicSend, mut recv: QuicRecv, direct: bool) -> Typed {
+async fn typed(send: QuicSend, mut recv: QuicRecv) -> Typed {
     let mut byte = [0];
     match recv.read(&mut byte).await {
-        Ok(1) => match StreamKind::of_link(byte[0], direct) {
+        Ok(1) => match StreamKind::from_byte(byte[0]) {
             Some(kind) => Typed::Stream((kind, send, recv)),
             None => Typed::Unknown,
         },
@@ -214,7 +213,7 @@ impl Server {
     /// Takes the type if it came with the stream, which it does; else waits for it aside, so that no stream holds up another.
     async fn first_look(&self, send: SendStream, recv: RecvStream, waiting: &mut JoinSet<Typed>) -> Option<Typed> {
         let (send, recv) = streams::accepted(&self.shared, send, recv);
-        let mut read = Box::pin(typed(send, recv, self.direct));
+        let mut read = Box::pin(typed(send, recv));
         let now = std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
         if let Poll::Ready(typed) = now {
             return Some(typed);

@@ -84,7 +84,6 @@ impl QuicLink {
             bucket: Bucket::new(burst, rate, shared.born),
             allowance: Allowance::new(circuits),
             kind_deadline: limits.kind_deadline,
-            direct: limits.direct,
             control,
             queue,
             permit,
@@ -100,11 +99,6 @@ impl QuicLink {
             circuits: if authenticated || !inbound { circuits } else { 0 },
             incoming: Mutex::new(incoming),
         }))
-    }
-
-    /// What the peer may send before we read.
-    pub(crate) fn set_receive_window(&self, bytes: u32) {
-        self.0.connection.set_receive_window(bytes.into());
     }
 
     fn lost(&self) -> TransportError {

@@ -35,12 +35,13 @@ use tokio::{
 };
 
 pub use self::{
-    direct::DirectStream,
+    direct::{DirectLink, DirectStream, OnDirect},
     link::QuicLink,
     listen::{Admission, Admit, AdmitAll},
     streams::{QuicRecv, QuicSend},
 };
 use self::{
+    incoming::Control,
     link::Established,
     listen::{KnownRelays, Listener},
     settings::{End, transport},
@@ -53,7 +54,8 @@ use crate::{
     traits::{DialRole, Transport},
 };
 
-type Dialling = Pin<Box<dyn Future<Output = Result<QuicLink, TransportError>> + Send>>;
+/// A connection, and its control stream where we proved an identity.
+type Dialling = Pin<Box<dyn Future<Output = Result<(Connection, Option<Control>), TransportError>> + Send>>;
 
 /// How a [`QuicTransport`] is set up.
 #[derive(Clone)]
@@ -66,6 +68,8 @@ pub struct QuicConfig {
     pub admission: Arc<dyn Admission>,
     /// The limits of links.
     pub limits: LinkLimits,
+    /// Gets the links of a direct listener, which come out nowhere else.
+    pub on_direct: Option<OnDirect>,
 }
 
 impl QuicConfig {
@@ -76,6 +80,7 @@ impl QuicConfig {
             identity: None,
             admission: Arc::new(AdmitAll),
             limits: LinkLimits::default(),
+            on_direct: None,
         }
     }
 
@@ -151,6 +156,7 @@ impl QuicTransport {
             identity,
             admission,
             limits,
+            on_direct,
         } = config;
         let known = KnownRelays::default();
         let mut endpoints = Endpoints::default();
@@ -159,7 +165,15 @@ impl QuicTransport {
             let identity = identity.clone().ok_or(TransportError::NodeOnly)?;
             let server = listen::server_config(&identity, &limits)?;
             let endpoint = socket::endpoint(address, Some(server.clone()), Some(&identity))?;
-            let (listener, links) = Listener::new(endpoint.clone(), server, identity, admission, Arc::clone(&known), limits.clone());
+            let (listener, links) = Listener::new(
+                endpoint.clone(),
+                server,
+                identity,
+                admission,
+                Arc::clone(&known),
+                limits.clone(),
+                on_direct,
+            );
             tokio::spawn(listener.run());
             *(if address.is_ipv4() { &mut endpoints.v4 } else { &mut endpoints.v6 }) = Some(endpoint);
             inbound = Some(Mutex::new(links));
@@ -272,7 +286,12 @@ impl QuicTransport {
         Box::pin(async move { self.dial_now(node_id, address, role).await })
     }
 
-    async fn dial_now(&self, node_id: NodeId, address: SocketAddr, role: DialRole) -> Result<QuicLink, TransportError> {
+    async fn dial_now(
+        &self,
+        node_id: NodeId,
+        address: SocketAddr,
+        role: DialRole,
+    ) -> Result<(Connection, Option<Control>), TransportError> {
         let ip = address.ip();
         if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
             return Err(TransportError::Address);
@@ -301,14 +320,7 @@ impl QuicTransport {
                 }
             },
         };
-        let established = Established {
-            peer: Some(node_id),
-            inbound: false,
-            control,
-            first: None,
-            permit: None,
-        };
-        Ok(QuicLink::new(connection, Shared::new(), established, &self.0.limits))
+        Ok((connection, control))
     }
 }
 
@@ -342,7 +354,15 @@ impl Transport for QuicTransport {
     }
 
     async fn dial(&self, node_id: NodeId, address: SocketAddr, role: DialRole) -> Result<QuicLink, TransportError> {
-        self.clone().dialling(node_id, address, role).await
+        let (connection, control) = self.clone().dialling(node_id, address, role).await?;
+        let established = Established {
+            peer: Some(node_id),
+            inbound: false,
+            control,
+            first: None,
+            permit: None,
+        };
+        Ok(QuicLink::new(connection, Shared::new(), established, &self.0.limits))
     }
 
     async fn accept(&self) -> Option<QuicLink> {

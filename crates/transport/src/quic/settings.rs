@@ -71,7 +71,9 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
         End::NodeDial => limits.node_circuits,
     };
     // It grows with use; a client serves nothing.
-    let streams = if matches!(end, End::ClientDial(_)) || (limits.direct && end == End::NodeDial) {
+    let streams = if limits.direct {
+        u32::from(end != End::NodeDial)
+    } else if matches!(end, End::ClientDial(_)) {
         0
     } else {
         FIRST_STREAMS.min(streams_for(circuits))
@@ -161,7 +163,7 @@ mod tests {
         let limits = LinkLimits::direct(7);
         assert_eq!(limits.inbound_links, 7);
         let text = |end| format!("{:?}", transport(end, &limits));
-        for (end, streams) in [(End::NodeDial, 0), (End::NodeAccept, 2)] {
+        for (end, streams) in [(End::NodeDial, 0), (End::NodeAccept, 1)] {
             let text = text(end);
             assert!(text.contains(&format!("max_concurrent_bidi_streams: {streams},")), "{text}");
             assert!(text.contains("stream_receive_window: 4194304, receive_window: 262144,"), "{text}");

@@ -196,19 +196,6 @@ pub(crate) fn is_circuit(send: &mut QuicSend, recv: &mut QuicRecv) {
 }
 
 impl QuicSend {
-    /// Sends the type byte alone, where the peer is to speak first.
-    pub(crate) async fn announce(&mut self) -> Result<(), TransportError> {
-        if let Some(kind) = self.kind {
-            std::future::poll_fn(|cx| self.poll_first(cx, kind, Bytes::new())).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether it was finished or reset.
-    pub(crate) const fn is_done(&self) -> bool {
-        self.done
-    }
-
     fn error(&self, error: &WriteError) -> TransportError {
         convert::write_error(error).unwrap_or_else(|lost| TransportError::Closed(self.held.shared.reason(lost)))
     }
@@ -231,7 +218,6 @@ const fn kind_bytes(kind: StreamKind) -> &'static [u8] {
     match kind {
         StreamKind::Rpc => const { &[StreamKind::Rpc.byte()] },
         StreamKind::Circuit => const { &[StreamKind::Circuit.byte()] },
-        StreamKind::Direct => const { &[StreamKind::Direct.byte()] },
     }
 }
 
