@@ -129,11 +129,12 @@ describe('a direct link', () => {
 
   it('that is destroyed is an error at the other end, and never an end', async () => {
     const { listening, sockets } = await listener()
+    let rounds = 0
     for (const close of [(near: AnonSocket, _: AnonSocket) => near.destroy(), (_: AnonSocket, far: AnonSocket) => far.destroy()]) {
       const socket = await here.connectDirect(listening.address)
-      const count = sockets.length
       socket.write('x')
-      await until(() => sockets.length > count || sockets.at(-1)?.bytesRead === 1)
+      rounds += 1
+      await until(() => sockets.length === rounds && sockets.at(-1)?.bytesRead === 1)
       const far = sockets.at(-1)!
       far.resume()
       socket.resume()

@@ -14,6 +14,8 @@ const DEFAULT_LISTEN = '127.0.0.1:0'
 const DEFAULT_MAX_LINKS = 256
 /** The most that a listener can be told to have at once. */
 const MAX_LINKS = 4_096
+/** Direct listeners of one node. */
+const MAX_LISTENERS = 64
 const KEY_BYTES = 32
 const DEFAULT_TIMEOUT_MS = 5_000
 
@@ -107,16 +109,13 @@ export abstract class DirectNode extends BaseNode {
     const { ip, port } = parseUdpAddress(listen, true)
     // Whether there is one, before anything is bound; which port it gets is known later.
     advertised(options, joinAddress(ip, port || 1))
+    if (this.#listening.size >= MAX_LISTENERS) throw errorFromCode('ERR_ANONNET_RESOURCE_LIMIT')
     const { engine } = this.core
     const bound = await engine.listenDirect(joinAddress(ip, port), checkKey(key), maxLinks, { signal })
     const id = bound.listener
     const listening = { handler, allowHalfOpen, hold: engine.keepAlive.hold() }
     this.#listening.set(id, listening)
-    const close = async (): Promise<void> => {
-      if (!this.#listening.delete(id)) return
-      listening.hold.release()
-      engine.destroy(id)
-    }
+    const close = async (): Promise<void> => this.#end(id)
     return { address: `${bound.nodeId}@${advertised(options, bound.address)}`, close, [Symbol.asyncDispose]: close }
   }
 
@@ -143,16 +142,21 @@ export abstract class DirectNode extends BaseNode {
   }
 
   override close(options: CloseOptions = {}): Promise<void> {
-    for (const { hold } of this.#listening.values()) hold.release()
-    this.#listening.clear()
+    for (const id of [...this.#listening.keys()]) this.#end(id)
     return super.close(options)
   }
 
   /** @internal */
   protected override onCommonEvent(event: EngineEvent): boolean {
     if (event.type !== 'directStream') return super.onCommonEvent(event)
-    this.#onStream(event)
+    // Not before whoever awaits the listener, whose answer may have come in the same batch, has it.
+    setImmediate(() => this.#onStream(event))
     return true
+  }
+
+  #end(id: number): void {
+    this.#listening.get(id)?.hold.release()
+    if (this.#listening.delete(id)) this.core.engine.destroy(id)
   }
 
   #onStream({ listener, stream, nodeId, address }: DirectStreamEvent): void {

@@ -102,8 +102,6 @@ pub const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(60);
 pub const INCOMING_WAITING_MAX: usize = 1024;
 /// How long an incoming stream waits for the program.
 pub const INCOMING_TIMEOUT: Duration = Duration::from_secs(30);
-/// Direct listeners of a node.
-pub const DIRECT_LISTENERS_MAX: usize = 64;
 /// Links that a direct listener begins with from one address prefix: so many a second for long, and at once.
 pub const DIRECT_ATTEMPTS: RateLimit = RateLimit { rate: 100.0, burst: 1024 };
 /// Proofs of work that a node makes at once.

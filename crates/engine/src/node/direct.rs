@@ -14,7 +14,7 @@ use anonnet_transport::{DirectLink, DirectStream, LinkLimits, QuicConfig, QuicTr
 use super::streams::Edge;
 use super::{Inner, Node, Peer};
 use crate::events::{Event, Failure, OpId, OpValue};
-use crate::limits::{DIRECT_ATTEMPTS, DIRECT_LISTENERS_MAX};
+use crate::limits::DIRECT_ATTEMPTS;
 use crate::rng::os_rng;
 use crate::server::{Door, SourceLimits};
 use crate::sync::lock;
@@ -67,15 +67,10 @@ impl Inner {
         let mut config = QuicConfig::node(address, identity(seed)).with_admission(Arc::new(Door(limits)));
         config.limits = LinkLimits::direct(links);
         config.on_direct = Some(Arc::new(move |link| take(&weak, id, link)));
-        let mut streams = lock(&self.streams);
-        let listeners = streams.values().filter(|edge| matches!(edge, Edge::Listener(_))).count();
-        if listeners >= DIRECT_LISTENERS_MAX {
-            return Err(ErrorKind::ResourceLimit);
-        }
         let transport = QuicTransport::bind(config).map_err(|error| error.kind())?;
         let bound = transport.local_addr().map_err(|error| error.kind())?;
         let node = transport.node_id().ok_or(ErrorKind::Internal)?;
-        streams.insert(id, Edge::Listener(transport));
+        lock(&self.streams).insert(id, Edge::Listener(transport));
         Ok(OpValue {
             bytes: Some(node.0.to_vec()),
             text: Some(bound.to_string()),

@@ -13,7 +13,6 @@ use anonnet_transport::{LinkEvent, LinkPool, LinkState, PoolConfig, QuicConfig, 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::streams::Edge;
 use super::{Inner, Node, NodeOptions, StoredAt};
 use crate::bandwidth::Bandwidth;
 use crate::bugs;
@@ -204,7 +203,7 @@ impl Inner {
             return true;
         }
         let forwarded = self.forwarded.load(Ordering::Relaxed) > 0;
-        forwarded || lock(&self.streams).values().any(|edge| !matches!(edge, Edge::Listener(_))) || self.server.stats.circuits.get() > 0
+        forwarded || !lock(&self.streams).is_empty() || self.server.stats.circuits.get() > 0
     }
 
     fn end_all(&self, op: OpId) {

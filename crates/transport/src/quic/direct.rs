@@ -164,6 +164,11 @@ impl DirectStream {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) const fn growth(&self) -> &Arc<AtomicUsize> {
+        &self.growth
+    }
+
     /// Who is at the other end, as it proved.
     pub const fn peer(&self) -> NodeId {
         self.peer
