@@ -132,8 +132,8 @@ async fn after_the_proofs_the_control_stream_is_silent() {
         assert_eq!(accepted.peer(), Some(key.public().node_id()));
         let mut second = None;
         match case {
-            0 => control._send.write_all(b"!").await.unwrap(),
-            1 => control._send.finish().unwrap(),
+            0 => control.send.write_all(b"!").await.unwrap(),
+            1 => control.send.finish().unwrap(),
             _ => {
                 let (mut send, recv) = connection.open_bi().await.unwrap();
                 send.write_all(&[0x01]).await.unwrap();
