@@ -55,6 +55,13 @@ export declare class NativeNode {
   withdraw(circuit?: number | undefined | null): void
   refuse(request: number, code: string): boolean
   cancel(op: number): void
+  /**
+   * Listens for direct links, under an identity of its own. `opOk.number`: the listener, which `destroy` ends; `opOk.text`: `ip:port`;
+   * `opOk.bytes`: its node id.
+   */
+  listenDirect(op: number, at: string, key: Uint8Array, maxLinks: number): void
+  /** Opens a direct link, under an identity of its own. `opOk.number`: the stream. */
+  connectDirect(op: number, node: string, at: string, key: Uint8Array, timeoutMs: number): void
   /** The node's own circuits. */
   circuits(): Array<NativeCircuit>
   /** The node's links. */
@@ -123,7 +130,7 @@ export interface NativeErrorEntry {
 
 /** Something that happened. Which fields are there depends on `type`; ts/native has a type for each. */
 export interface NativeEvent {
-  type: 'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug' | 'introduced' | 'incomingStream'
+  type: 'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug' | 'introduced' | 'incomingStream' | 'directStream'
   op?: number
   bytes?: Buffer
   text?: string

@@ -1,4 +1,4 @@
-// One stream between two Node processes, from Duplex to Duplex: AnonNet over three hops, beside node:tls, js-libp2p and hyperdht, in turn.
+// One stream between two Node processes, from Duplex to Duplex: AnonNet over a direct link and over three hops, beside node:tls, js-libp2p and hyperdht, in turn.
 // The others are installed into benches/embed, with a lockfile of their own.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -17,9 +17,15 @@ const rows = [
   { name: 'node:tls', subject: 'tls' },
   { name: 'js-libp2p (TCP, Noise, Yamux)', subject: 'libp2p' },
   { name: 'hyperdht', subject: 'hyperdht' },
+  { name: 'AnonNet, direct link, up', subject: 'direct' },
+  { name: 'AnonNet, direct link, down', subject: 'direct', down: true },
   { name: 'AnonNet, three hops, up', subject: 'anonnet' },
   { name: 'AnonNet, three hops, down', subject: 'anonnet', down: true }
 ]
+
+const ours = rows.filter(({ subject }) => subject === 'anonnet' || subject === 'direct')
+/** What a direct link has to beat, in goodput and in CPU. */
+const toBeat = rows.filter(({ subject }) => subject === 'libp2p' || subject === 'hyperdht')
 
 /** Installs the others, once for each lockfile. */
 function install() {
@@ -36,25 +42,20 @@ function install() {
   writeFileSync(stamp, wanted)
 }
 
-/** The two ends of a subject, connected, and the network between them where there is one. */
-async function connected(subject, everything) {
-  const start = async (name, what) => {
-    const child = new Child(name, '../embed/peer.mjs', [what])
-    everything.push(child)
-    await child.ready
-    return child
-  }
-  const far = await start('listener', subject)
-  const near = await start('dialler', subject)
-  const children = [near, far]
-  const address = await far.call('listen')
-  if (subject === 'anonnet') {
-    const relays = await start('relays', 'network')
-    address.network = await relays.call('start')
-    children.push(relays)
-  }
-  await near.call('dial', address)
-  return { near, far, children }
+async function started(name, what, everything) {
+  const child = new Child(name, '../embed/peer.mjs', [what])
+  everything.push(child)
+  await child.ready
+  return child
+}
+
+/** The two ends of a subject, connected, with the relays where they carry it. */
+async function connected(subject, { relays, network }, everything) {
+  const far = await started('listener', subject, everything)
+  const near = await started('dialler', subject, everything)
+  const address = await far.call('listen', { network })
+  await near.call('dial', { ...address, network })
+  return { near, far, children: subject === 'anonnet' ? [near, far, relays] : [near, far] }
 }
 
 /** Moves so many bytes; what it took. */
@@ -90,12 +91,12 @@ export async function embed({ short }) {
   const everything = []
   try {
     // Does nothing: what its event loop is held up, the machine does to everybody.
-    const idle = new Child('idle', '../embed/peer.mjs', ['tls'])
-    everything.push(idle)
-    await idle.ready
+    const idle = await started('idle', 'tls', everything)
+    const relays = await started('relays', 'network', everything)
+    const net = { relays, network: await relays.call('start') }
     const around = { everything, idle }
     const pairs = new Map()
-    for (const { subject } of rows) if (!pairs.has(subject)) pairs.set(subject, await connected(subject, everything))
+    for (const { subject } of rows) if (!pairs.has(subject)) pairs.set(subject, await connected(subject, net, everything))
     const figures = Object.fromEntries(rows.map(({ name }) => [name, []]))
     // Warm: windows grown, code compiled. Then in turn, so that what the machine does otherwise meets all of them.
     for (const { subject, down } of rows) await transfer(pairs.get(subject), bytes / 4, down, around)
@@ -105,24 +106,41 @@ export async function embed({ short }) {
         process.stderr.write(`round ${round + 1} of ${rounds}: ${name}: ${figures[name].at(-1).megabytesPerSecond.toFixed(0)} MB/s\n`)
       }
     }
-    const worst = Math.max(...rows.filter(({ subject }) => subject === 'anonnet').flatMap(({ name }) => delays(figures[name])))
-    const all = { node: process.version, megabytes: bytes / MB, rounds, delayP99MaxMs: DELAY_P99_MAX_MS, worstDelayP99Ms: worst, figures }
-    return { figures: all, text: text(all), ok: worst < DELAY_P99_MAX_MS }
+    const worst = Math.max(...ours.flatMap(({ name }) => delays(figures[name])))
+    const direct = beaten(figures)
+    const all = {
+      ...{ node: process.version, megabytes: bytes / MB, rounds, delayP99MaxMs: DELAY_P99_MAX_MS, worstDelayP99Ms: worst },
+      ...{ direct, figures }
+    }
+    return { figures: all, text: text(all), ok: worst < DELAY_P99_MAX_MS && direct.every(({ ok }) => ok) }
   } finally {
     for (const child of everything) child.end()
   }
 }
 
+/** How many times the goodput, and the part of the CPU, of each of those to beat; the worse direction counts. */
+function beaten(figures) {
+  const of = (name, get) => median(figures[name].map(get))
+  const direct = ours.filter(({ subject }) => subject === 'direct')
+  return toBeat.map(({ name }) => {
+    const goodput = Math.min(...direct.map((row) => of(row.name, speed))) / of(name, speed)
+    const cpu = Math.max(...direct.map((row) => of(row.name, cost))) / of(name, cost)
+    return { name, goodput, cpu, ok: goodput > 1 && cpu < 1 }
+  })
+}
+const speed = (run) => run.megabytesPerSecond
+const cost = (run) => run.cpuSecondsPerGigabyte
+
 /** The medians over the rounds of both ends' p99. */
 const delays = (runs) => ['sender', 'receiver'].map((end) => median(runs.map(({ delayMs }) => delayMs[end].p99)))
 
-function text({ megabytes, rounds, figures, worstDelayP99Ms }) {
+function text({ megabytes, rounds, figures, direct, worstDelayP99Ms }) {
   const line = ([name, runs]) => {
     const of = (get) => median(runs.map(get))
     const cpu = (child) => (runs[0].cpuByProcess[child] === undefined ? '-' : of((run) => run.cpuByProcess[child]).toFixed(1))
     const [sender, receiver] = delays(runs)
     return (
-      `| ${name} | ${of((run) => run.megabytesPerSecond).toFixed(0)} | ${of((run) => run.cpuSecondsPerGigabyte).toFixed(1)} | ` +
+      `| ${name} | ${of(speed).toFixed(0)} | ${of(cost).toFixed(1)} | ` +
       `${cpu('dialler')} | ${cpu('listener')} | ${cpu('relays')} | ${sender.toFixed(1)} | ${receiver.toFixed(1)} |`
     )
   }
@@ -134,6 +152,10 @@ function text({ megabytes, rounds, figures, worstDelayP99Ms }) {
     '|---|---|---|---|---|---|---|---|',
     ...Object.entries(figures).map(line),
     '',
+    ...direct.map(
+      ({ name, goodput, cpu, ok }) =>
+        `direct link against ${name}: goodput ${goodput.toFixed(2)} times, CPU ${cpu.toFixed(2)} times (above and below 1: ${ok ? 'yes' : 'NO'})`
+    ),
     `event loop of either end of AnonNet's: p99 ${worstDelayP99Ms.toFixed(1)} ms at full load (below ${DELAY_P99_MAX_MS} ms)`,
     `event loop of a process that did nothing meanwhile: p99 ${idle.toFixed(1)} ms in the middle run, which is the machine's`
   ].join('\n')

@@ -18,7 +18,7 @@ const onBytes = (count) => {
 const delay = monitorEventLoopDelay({ resolution: RESOLUTION })
 
 const peer = {
-  listen: async () => (await import(`./${subject}.mjs`)).listen(onBytes, (made) => (side = made)),
+  listen: async (given) => (await import(`./${subject}.mjs`)).listen(onBytes, (made) => (side = made), given),
   async dial(address) {
     side = await (await import(`./${subject}.mjs`)).dial(address, onBytes)
     return null

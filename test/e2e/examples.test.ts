@@ -13,6 +13,7 @@ const said: Record<string, string[]> = {
     'bob hears: alice: hello, whoever you are',
     'alice hears: bob: hello, wherever you are'
   ],
+  'direct.mjs': ['address: <id>@ip:port', 'proved who it is: true', 'hello, neighbour', 'ERR_ANONNET_LINK_IDENTITY'],
   'fastify.mjs': ['200 {"hello":"world"}', '404 Route GET:/missing not found'],
   'fetch.mjs': ['200 hello from /page', 'ERR_ANONNET_NAME_NOT_RESOLVED later'],
   'file-drop.mjs': ['dropped: 2000000 bytes, unharmed: true', 'a stranger: ERR_ANONNET_CLIENT_AUTH'],

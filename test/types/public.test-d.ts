@@ -73,6 +73,12 @@ export async function use(signal: AbortSignal): Promise<void> {
     const one: DiagnosticEvent = event
     if (one.type === 'circuit:built') void (one.circuit satisfies number)
   }
+  await using direct = await node.listenDirect({ listen: '127.0.0.1:0', key: new Uint8Array(32), maxLinks: 5, signal }, (near, peer) => {
+    near.pipe(near satisfies AnonSocket)
+    void [peer.nodeId satisfies string, peer.address satisfies string]
+  })
+  const link: AnonSocket = await node.connectDirect(direct.address, { signal, timeoutMs: 5, key: new Uint8Array(32), allowHalfOpen: true })
+  link.end()
   await using proxy = await node.listenProxy({ address: '127.0.0.1:0' })
   void [names, status, circuits, proxy.address satisfies string]
   await fetch('https://example.org/', { dispatcher: node.dispatcher({ isolate: 'tab-1', tls: { rejectUnauthorized: true } }), signal })

@@ -33,6 +33,9 @@ function buffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
+/** A fresh one is made instead. */
+const NO_KEY = new Uint8Array(0)
+
 /** One native node. */
 export class Engine {
   readonly keepAlive = new KeepAlive()
@@ -223,6 +226,31 @@ export class Engine {
 
   refuse(request: number, code: string): void {
     if (!this.closing) guarded(() => this.#native.refuse(request, code))
+  }
+
+  /** Listens for direct links; resolves to the listener, which `destroy` ends, the address that was bound and the id it has. */
+  listenDirect(
+    at: string,
+    key: Uint8Array | undefined,
+    maxLinks: number,
+    options: OperationOptions
+  ): Promise<{ listener: number; address: string; nodeId: string }> {
+    return this.#ask(
+      (op) => this.#native.listenDirect(op, at, key ?? NO_KEY, maxLinks),
+      (answer) => ({ listener: numberOf(answer), address: textOf(answer), nodeId: bytesOf(answer).toString('hex') }),
+      options,
+      (answer) => this.destroy(numberOf(answer))
+    )
+  }
+
+  /** Opens a direct link; resolves to its stream. */
+  connectDirect(peer: PeerAddress, key: Uint8Array | undefined, options: TimedOptions): Promise<number> {
+    return this.#ask(
+      (op) => this.#native.connectDirect(op, peer.nodeId, peer.address, key ?? NO_KEY, options.timeoutMs),
+      numberOf,
+      options,
+      (answer) => this.destroy(numberOf(answer))
+    )
   }
 
   /** The node's own circuits. */

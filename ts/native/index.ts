@@ -22,6 +22,7 @@ export {
 export { findAddon, loadAddon, packageRoot, platformName } from './loader.js'
 export { powVerify, serviceCrypto } from './service-crypto.js'
 export type {
+  DirectStreamEvent,
   EngineEvent,
   Hop,
   IncomingStreamEvent,

@@ -125,6 +125,16 @@ export interface IntroducedEvent {
   body: Buffer
 }
 
+/** Somebody opened a direct link to a listener of ours. */
+export interface DirectStreamEvent {
+  type: 'directStream'
+  listener: number
+  stream: number
+  nodeId: string
+  /** 'ip:port' of the other end. */
+  address: string
+}
+
 /** A client that met a service of ours opens a stream to a virtual port. */
 export interface IncomingStreamEvent {
   type: 'incomingStream'
@@ -145,6 +155,7 @@ export type EngineEvent =
   | BugEvent
   | IntroducedEvent
   | IncomingStreamEvent
+  | DirectStreamEvent
   | CircuitClosedEvent
   | LinkEvent
   | RpcRequestEvent
@@ -224,6 +235,8 @@ export interface NativeNode {
   acceptStream(stream: number): boolean
   forwardStream(op: number, stream: number, target: string): void
   refuseStream(stream: number, code: string): boolean
+  listenDirect(op: number, at: string, key: Uint8Array, maxLinks: number): void
+  connectDirect(op: number, node: string, at: string, key: Uint8Array, timeoutMs: number): void
   close(op: number, drainMs: number): void
 }
 

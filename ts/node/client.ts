@@ -10,6 +10,7 @@ import { checkHost, parseTarget, refuseServiceNames, serviceOf, type Target } fr
 import { type Core, launch, openCore, warn } from './base.js'
 import { CircuitDriver } from './circuits.js'
 import { ClientLists, LIST_FILE } from './client-lists.js'
+import { connected } from './connected.js'
 import { Dormancy, Readiness, type WakeOptions } from './dormancy.js'
 import { checkIsolate } from './http-node.js'
 import { bootstrapPeers, checked, DEFAULT_CONNECT_TIMEOUT_MS, DEFAULT_READY_TIMEOUT_MS, type NodeOptions } from './options.js'
@@ -112,24 +113,8 @@ export class AnonNode extends ServiceNode {
    * _CLIENT_AUTH_WRONG, _INTRODUCTION_FAILED, _INTRODUCTION_TIMEOUT, _RENDEZVOUS_FAILED, _RECORD_INVALID; the signal's reason as it is.
    */
   async connect(target: string | Target, options: ConnectOptions = {}): Promise<AnonSocket> {
-    const { signal } = options
-    signal?.throwIfAborted()
-    const socket = this.createConnection(target, options)
-    return new Promise((resolve, reject) => {
-      const settle = (then: () => void) => () => {
-        socket.off('connect', onConnect)
-        socket.off('error', onError)
-        socket.off('close', onClose)
-        then()
-      }
-      const onConnect = settle(() => resolve(socket))
-      // An abort reason may be anything; the socket's own error is always an Error.
-      const onError = settle(() => reject(signal?.aborted ? signal.reason : socket.errored))
-      const onClose = settle(() => reject(errorFromCode('ERR_ANONNET_CLOSED')))
-      socket.once('connect', onConnect)
-      socket.once('error', onError)
-      socket.once('close', onClose)
-    })
+    options.signal?.throwIfAborted()
+    return connected(this.createConnection(target, options), options.signal)
   }
 
   /**
@@ -149,7 +134,7 @@ export class AnonNode extends ServiceNode {
     return new AnonSocket({
       engine,
       port,
-      service: service && `${service.name}.anon`,
+      remote: service && `${service.name}.anon`,
       allowHalfOpen,
       signal,
       onClosed: (circuit) => {

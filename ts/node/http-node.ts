@@ -6,7 +6,7 @@ import type { Agent } from 'node:https'
 import { errorFromCode } from '../errors/index.js'
 import type { Target } from './address.js'
 import { AnonAgent, type AnonAgentOptions, type Dial } from './agent.js'
-import { BaseNode } from './base.js'
+import { DirectNode } from './direct.js'
 import { type Connector, connectorOver, type DispatcherOptions, dispatcherOver, type FetchDispatcher, PerIsolation } from './dispatcher.js'
 import type { AnonSocket } from './socket.js'
 
@@ -17,7 +17,7 @@ export function checkIsolate(isolate: unknown): void {
 }
 
 /** A node through which HTTP clients connect. */
-export abstract class HttpNode extends BaseNode {
+export abstract class HttpNode extends DirectNode {
   readonly #dial: Dial = (target, options) => this.createConnection(target, options)
   readonly #agents = new PerIsolation<AnonAgent>()
   readonly #dispatchers = new PerIsolation<FetchDispatcher>()

@@ -2,6 +2,7 @@
  * A stream of the network that behaves as net.Socket.
  */
 
+import { isIP } from 'node:net'
 import { Duplex } from 'node:stream'
 import { errorFromCode } from '../errors/index.js'
 import { type Engine, type Hold, onAbort } from '../native/index.js'
@@ -16,15 +17,16 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
 /** An open native stream. */
 export interface OpenStream {
   stream: number
-  circuit: number
+  /** Absent where it is a direct link. */
+  circuit?: number
 }
 
 /** What a socket is made of; only the node makes them. */
 export interface SocketParts {
   engine: Engine
   port: number
-  /** The name of the service at the other end. */
-  service?: string | undefined
+  /** The name of the service at the other end; of a direct link the IP address. */
+  remote?: string | undefined
   /** A clean end is waited for: who answers and closes, as an HTTP server does, must not cut off its own answer. */
   linger?: boolean
   allowHalfOpen: boolean
@@ -46,7 +48,7 @@ export interface SocketParts {
 export class AnonSocket extends Duplex {
   readonly #engine: Engine
   readonly #port: number
-  readonly #service: string | undefined
+  readonly #remote: string | undefined
   readonly #linger: boolean
   /** Goes on when the read that was under way at the end comes back. */
   #later: ((over: boolean) => void) | undefined
@@ -69,7 +71,7 @@ export class AnonSocket extends Duplex {
     super({ allowHalfOpen: parts.allowHalfOpen, highWaterMark: HIGH_WATER_MARK_BYTES, decodeStrings: true })
     this.#engine = parts.engine
     this.#port = parts.port
-    this.#service = parts.service
+    this.#remote = parts.remote
     this.#linger = parts.linger ?? false
     this.#hold = parts.engine.keepAlive.hold()
     this.#onClosed = parts.onClosed
@@ -97,18 +99,23 @@ export class AnonSocket extends Duplex {
     return this.writable ? 'writeOnly' : 'closed'
   }
 
-  /** The id of the circuit that carries this, as in `node.circuits()`; undefined until connected. */
+  /** The id of the circuit that carries this, as in `node.circuits()`; undefined until connected, and for a direct link. */
   get circuit(): number | undefined {
     return this.#circuit
   }
 
-  /** Never an IP address: what stands at the other end is known to the exit only. The name of a service while connected to one. */
+  /**
+   * Of a circuit never an IP address: what stands at the other end is known to the exit only. The name of a service while connected to one; the
+   * IP address at the other end of a direct link.
+   */
   get remoteAddress(): string | undefined {
-    return this.pending || this.destroyed ? undefined : this.#service
+    return this.pending || this.destroyed ? undefined : this.#remote
   }
 
+  /** 'IPv4' or 'IPv6' of a direct link while connected. */
   get remoteFamily(): string | undefined {
-    return undefined
+    const version = isIP(this.remoteAddress ?? '')
+    return version === 0 ? undefined : `IPv${version}`
   }
 
   /** The target's port while connected. */
@@ -252,7 +259,7 @@ export class AnonSocket extends Duplex {
       if (this.#linger && error === null && this.writableFinished && !this.readableEnded) this.#later = linger(this.#engine, this.#stream)
       else this.#engine.destroy(this.#stream)
       if (!this.#reading) this.#later?.(false)
-      this.#onClosed?.(this.#circuit as number)
+      if (this.#circuit !== undefined) this.#onClosed?.(this.#circuit)
     }
     done(error)
   }

@@ -11,7 +11,7 @@ use crate::bytes::{Copied, hex};
 #[derive(Default)]
 pub struct NativeEvent {
     #[napi(
-        ts_type = "'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug' | 'introduced' | 'incomingStream'"
+        ts_type = "'opOk' | 'opFailed' | 'circuitClosed' | 'linkUp' | 'linkDown' | 'rpcRequest' | 'proxyRequest' | 'proxyConnected' | 'proxyFailed' | 'streamEnded' | 'bug' | 'introduced' | 'incomingStream' | 'directStream'"
     )]
     pub r#type: &'static str,
     pub op: Option<u32>,
@@ -126,6 +126,19 @@ impl From<Event> for NativeEvent {
                 circuit: Some(circuit),
                 stream: Some(stream),
                 port: Some(port),
+                ..base
+            },
+            Event::DirectStream {
+                listener,
+                stream,
+                node,
+                address,
+            } => Self {
+                r#type: "directStream",
+                listener: Some(listener),
+                stream: Some(stream),
+                node_id: Some(hex(&node)),
+                address: Some(address.to_string()),
                 ..base
             },
             Event::Bug { place } => Self {

@@ -38,6 +38,11 @@ pub struct NativeNode {
     pub(crate) node: Node,
 }
 
+/// An Ed25519 seed; empty: a fresh one.
+fn seed(key: &[u8]) -> Result<Option<[u8; 32]>> {
+    if key.is_empty() { Ok(None) } else { array(key, "key").map(Some) }
+}
+
 pub(crate) fn milliseconds(value: u32) -> Duration {
     Duration::from_millis(value.into())
 }
@@ -238,6 +243,26 @@ impl NativeNode {
     #[napi(catch_unwind)]
     pub fn cancel(&self, op: u32) {
         self.node.cancel(op);
+    }
+
+    /// Listens for direct links, under an identity of its own. `opOk.number`: the listener, which `destroy` ends; `opOk.text`: `ip:port`;
+    /// `opOk.bytes`: its node id.
+    #[napi(catch_unwind)]
+    pub fn listen_direct(&self, op: u32, at: String, key: &[u8], max_links: u32) -> Result<()> {
+        let links = usize::try_from(max_links).unwrap_or(usize::MAX);
+        self.node.listen_direct(op, address(&at)?, seed(key)?, links).map_err(thrown)
+    }
+
+    /// Opens a direct link, under an identity of its own. `opOk.number`: the stream.
+    #[napi(catch_unwind)]
+    pub fn connect_direct(&self, op: u32, node: String, at: String, key: &[u8], timeout_ms: u32) -> Result<()> {
+        let peer = Peer {
+            node: node_id(&node)?,
+            address: address(&at)?,
+        };
+        self.node
+            .connect_direct(op, peer, seed(key)?, milliseconds(timeout_ms))
+            .map_err(thrown)
     }
 
     /// The node's own circuits.

@@ -111,6 +111,13 @@ pub enum Event {
         stream: u32,
         port: u16,
     },
+    /// Somebody opened a direct link to a listener of ours.
+    DirectStream {
+        listener: u32,
+        stream: u32,
+        node: [u8; 32],
+        address: SocketAddr,
+    },
     /// A panic was caught: a bug of ours, and the line of the source where it happened.
     Bug {
         place: String,

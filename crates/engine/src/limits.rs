@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anonnet_cells::{CELL_LEN, MAX_DATA};
 
+use crate::server::RateLimit;
+
 /// Reports that wait for TypeScript before further ones are dropped.
 pub const EVENT_QUEUE_MAX: usize = 4096;
 /// Panics that wait to be told of; of further ones only the number of events is less.
@@ -102,5 +104,7 @@ pub const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(60);
 pub const INCOMING_WAITING_MAX: usize = 1024;
 /// How long an incoming stream waits for the program.
 pub const INCOMING_TIMEOUT: Duration = Duration::from_secs(30);
+/// Links that a direct listener begins with from one address prefix: so many a second for long, and at once.
+pub const DIRECT_ATTEMPTS: RateLimit = RateLimit { rate: 100.0, burst: 1024 };
 /// Proofs of work that a node makes at once.
 pub const POW_SOLVERS_MAX: usize = 2;

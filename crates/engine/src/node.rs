@@ -1,5 +1,6 @@
 //! A node: what TypeScript commands. Every method returns at once; what takes time is an operation whose answer is an event.
 
+mod direct;
 mod lifecycle;
 #[cfg(feature = "testing")]
 mod plant;
@@ -32,7 +33,6 @@ use crate::events::{Event, EventQueue, OpId, OpValue};
 use crate::keyfile;
 use crate::limits::CLIENT_CIRCUITS_MAX;
 use crate::ops::Operations;
-use crate::pipe::StreamHandle;
 #[cfg(feature = "proxy")]
 use crate::proxy::Attach;
 use crate::rng::os_rng;
@@ -49,6 +49,7 @@ pub use services::IntroduceTo;
 pub use snapshot::{CircuitSnapshot, LinkSnapshot};
 #[cfg(feature = "metrics")]
 pub use snapshot::{ProxySnapshot, Snapshot};
+use streams::Edge;
 
 /// A key file and what opens it.
 pub struct StoredAt {
@@ -113,7 +114,9 @@ struct Inner {
     events: EventQueue,
     operations: Operations,
     circuits: Circuits,
-    streams: Mutex<HashMap<u32, Arc<StreamHandle>>>,
+    streams: Mutex<HashMap<u32, Edge>>,
+    /// Direct links that are over here, and whose last bytes are on their way.
+    delivering: Arc<AtomicUsize>,
     #[cfg(feature = "proxy")]
     proxies: Mutex<HashMap<u32, AbortHandle>>,
     #[cfg(feature = "proxy")]

@@ -17,5 +17,5 @@ mod traits;
 pub use error::{CloseReason, TransportError};
 pub use limits::{ALPN, LinkLimits, MAX_CLIENT_CIRCUITS, MAX_NODE_CIRCUITS, STREAM_WINDOW, TEARDOWN_CODE};
 pub use pool::{DownReason, LinkEvent, LinkPool, LinkState, PoolConfig};
-pub use quic::{Admission, Admit, AdmitAll, QuicConfig, QuicLink, QuicRecv, QuicSend, QuicTransport};
+pub use quic::{Admission, Admit, AdmitAll, DirectLink, DirectStream, OnDirect, QuicConfig, QuicLink, QuicRecv, QuicSend, QuicTransport};
 pub use traits::{DialRole, Link, LinkStats, StreamKind, StreamRecv, StreamSend, Transport};

@@ -5,11 +5,29 @@ use std::time::Duration;
 /// The protocol that TLS negotiates.
 pub const ALPN: &[u8] = b"anonnet/1";
 
+/// The same for a direct link between two programs: neither is ever taken for the other.
+pub const DIRECT_ALPN: &[u8] = b"anonnet-direct/1";
+
 /// The one code that a stream is ever reset or stopped with, and a link closed with: teardown carries no information.
 pub const TEARDOWN_CODE: u32 = 0;
 
 /// Bytes a peer may send on one stream before we read: the bound of what a paused circuit holds, per hop and direction.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The most of the same on a direct link, which is one stream.
+pub const DIRECT_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// What a direct link starts with. It doubles whenever so much was read, so that only who reads ever holds more.
+pub const DIRECT_FIRST_WINDOW: u32 = 256 * 1024;
+
+/// What the windows of all links of one direct listener may have grown by, bytes; a link that gets nothing of it stays as it is.
+pub const DIRECT_GROWTH_TOTAL: usize = 256 * 1024 * 1024;
+
+/// The most links that a direct listener can be told to have at once.
+pub const MAX_DIRECT_LINKS: usize = 4_096;
+
+/// How long the end of a direct link waits, after its last byte, for the other end to have it.
+pub const DIRECT_FAREWELL: Duration = Duration::from_secs(10);
 
 /// Circuits that a client may have open on its link to us; one more is reset.
 pub const MAX_CLIENT_CIRCUITS: u32 = 1_024;
@@ -157,6 +175,27 @@ pub struct LinkLimits {
     pub keep_alive: Duration,
     /// See [`IDLE_TIMEOUT`].
     pub idle_timeout: Duration,
+    /// Direct links, which carry one stream of bytes and nothing else.
+    pub direct: bool,
+}
+
+impl LinkLimits {
+    /// Of direct links; a listener has so many.
+    pub fn direct(links: usize) -> Self {
+        Self {
+            inbound_links: links,
+            direct: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) const fn alpn(&self) -> &'static [u8] {
+        if self.direct { DIRECT_ALPN } else { ALPN }
+    }
+
+    pub(crate) const fn stream_window(&self) -> u32 {
+        if self.direct { DIRECT_WINDOW } else { STREAM_WINDOW }
+    }
 }
 
 /// Streams of a link that carries so many circuits.
@@ -180,6 +219,7 @@ impl Default for LinkLimits {
             inbound_links: MAX_INBOUND_LINKS,
             keep_alive: KEEP_ALIVE,
             idle_timeout: IDLE_TIMEOUT,
+            direct: false,
         }
     }
 }

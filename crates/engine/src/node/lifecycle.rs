@@ -147,6 +147,7 @@ impl Node {
             events,
             circuits,
             streams: Mutex::default(),
+            delivering: Arc::default(),
             #[cfg(feature = "proxy")]
             proxies: Mutex::default(),
             #[cfg(feature = "proxy")]
@@ -175,6 +176,10 @@ impl Node {
                     tokio::time::sleep(DRAIN_POLL).await;
                 }
                 inner.end_all(op);
+            }
+            let deadline = tokio::time::Instant::now() + GOODBYE;
+            while tokio::time::Instant::now() < deadline && inner.delivering.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
             }
             let _ = tokio::time::timeout(GOODBYE, inner.transport.closed()).await;
             Ok(OpValue::default())
@@ -206,7 +211,10 @@ impl Inner {
         for (_, task) in lock(&self.proxies).drain() {
             task.abort();
         }
-        lock(&self.streams).clear();
+        let streams = std::mem::take(&mut *lock(&self.streams));
+        for (_, edge) in streams {
+            self.give_up(edge);
+        }
         self.incoming.clear();
         lock(&self.circuits).clear();
         self.operations.cancel_all_but(op);

@@ -14,6 +14,7 @@ use anonnet_crypto::service::{
 use anonnet_errors::{ErrorKind, HasKind};
 use rand_core::Rng;
 
+use super::streams::Edge;
 use super::streams::within;
 use super::{Inner, Node};
 use crate::client::{Ask, CircuitHandle};
@@ -210,7 +211,7 @@ impl Node {
             return false;
         };
         handle.accept(Answer::Connected);
-        lock(&self.inner.streams).insert(stream, Arc::new(handle));
+        lock(&self.inner.streams).insert(stream, Edge::Circuit(Arc::new(handle)));
         true
     }
 

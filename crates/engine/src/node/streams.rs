@@ -4,14 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anonnet_cells::EndReason;
-use anonnet_errors::ErrorKind;
+use anonnet_errors::{ErrorKind, HasKind};
+use anonnet_transport::{DirectStream, QuicTransport};
 
-use super::Node;
+use super::{Inner, Node};
 use crate::events::{Failure, OpId, OpValue};
 use crate::limits::{JS_READ_MAX_BYTES, JS_READ_PATIENCE, JS_READ_WANTED_BYTES, JS_WRITE_MAX_BYTES};
 use crate::pipe::{Answer, StreamHandle};
 use crate::server::{read_stream_frame, write_stream_frame};
 use crate::sync::lock;
+
+/// What a stream's number stands for.
+#[derive(Clone)]
+pub(super) enum Edge {
+    Circuit(Arc<StreamHandle>),
+    Direct(Arc<DirectStream>),
+    /// Of direct links.
+    Listener(QuicTransport),
+}
 
 /// Runs with a deadline.
 pub(super) async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T, ErrorKind>>) -> Result<T, Failure> {
@@ -19,7 +29,7 @@ pub(super) async fn within<T>(timeout: Duration, work: impl Future<Output = Resu
 }
 
 impl Node {
-    fn stream(&self, id: u32) -> Result<Arc<StreamHandle>, ErrorKind> {
+    fn stream(&self, id: u32) -> Result<Edge, ErrorKind> {
         lock(&self.inner.streams).get(&id).cloned().ok_or(ErrorKind::Closed)
     }
 
@@ -37,7 +47,7 @@ impl Node {
             })
             .await?;
             let id = inner.new_id();
-            lock(&inner.streams).insert(id, Arc::new(handle));
+            lock(&inner.streams).insert(id, Edge::Circuit(Arc::new(handle)));
             Ok(OpValue {
                 number: Some(id),
                 ..OpValue::default()
@@ -48,12 +58,22 @@ impl Node {
 
     /// Reads what has arrived, 64 KiB at most, while the stream flows in runs of 32 KiB; an answer without bytes is the end.
     pub fn read(&self, op: OpId, stream: u32) -> Result<(), ErrorKind> {
-        let handle = self.stream(stream)?;
+        let edge = self.stream(stream)?;
         self.inner.operations.start(op, async move {
-            let bytes = handle.read_run(JS_READ_WANTED_BYTES, JS_READ_MAX_BYTES, JS_READ_PATIENCE).await?;
-            if let Some(bytes) = &bytes {
-                handle.release(bytes.len());
-            }
+            let bytes = match edge {
+                Edge::Circuit(handle) => {
+                    let bytes = handle.read_run(JS_READ_WANTED_BYTES, JS_READ_MAX_BYTES, JS_READ_PATIENCE).await?;
+                    if let Some(bytes) = &bytes {
+                        handle.release(bytes.len());
+                    }
+                    bytes
+                }
+                Edge::Direct(direct) => {
+                    let read = direct.read(JS_READ_WANTED_BYTES, JS_READ_MAX_BYTES, JS_READ_PATIENCE);
+                    read.await.map_err(|error| error.kind())?
+                }
+                Edge::Listener(_) => return Err(ErrorKind::InvalidArgument.into()),
+            };
             Ok(OpValue {
                 bytes,
                 ..OpValue::default()
@@ -66,11 +86,17 @@ impl Node {
         if data.len() > JS_WRITE_MAX_BYTES {
             return Err(ErrorKind::InvalidArgument);
         }
-        let handle = self.stream(stream)?;
+        let edge = self.stream(stream)?;
         self.inner.operations.start(op, async move {
-            handle.writable().await?;
-            if !data.is_empty() {
-                handle.write(&mut data);
+            match edge {
+                Edge::Circuit(handle) => {
+                    handle.writable().await?;
+                    if !data.is_empty() {
+                        handle.write(&mut data);
+                    }
+                }
+                Edge::Direct(direct) => direct.write(data).await.map_err(|error| error.kind())?,
+                Edge::Listener(_) => return Err(ErrorKind::InvalidArgument.into()),
             }
             Ok(OpValue::default())
         })
@@ -78,18 +104,18 @@ impl Node {
 
     /// Half-closes a stream after what was written.
     pub fn end(&self, stream: u32) {
-        if let Ok(handle) = self.stream(stream) {
-            handle.finish();
+        match self.stream(stream) {
+            Ok(Edge::Circuit(handle)) => handle.finish(),
+            Ok(Edge::Direct(direct)) => direct.finish(),
+            Ok(Edge::Listener(_)) | Err(_) => {}
         }
     }
 
     /// Forgets a stream, and resets it where it is not over.
     pub fn destroy(&self, stream: u32) {
-        let handle = lock(&self.inner.streams).remove(&stream);
-        if let Some(handle) = handle
-            && !handle.is_done()
-        {
-            handle.reset(EndReason::Cancelled);
+        let edge = lock(&self.inner.streams).remove(&stream);
+        if let Some(edge) = edge {
+            self.inner.give_up(edge);
         }
     }
 
@@ -126,5 +152,17 @@ impl Node {
                 ..OpValue::default()
             })
         })
+    }
+}
+
+impl Inner {
+    /// What nobody reads or writes any more: reset where it is not over.
+    pub(super) fn give_up(&self, edge: Edge) {
+        match edge {
+            Edge::Circuit(handle) if handle.is_done() => {}
+            Edge::Circuit(handle) => handle.reset(EndReason::Cancelled),
+            Edge::Direct(direct) => self.give_up_direct(direct),
+            Edge::Listener(transport) => transport.stop_listening(),
+        }
     }
 }

@@ -60,7 +60,7 @@ pub(crate) async fn dial(connection: &Connection, identity: &Arc<IdentityKey>) -
     let reply = read::<REPLY_LEN>(connection, &mut recv).await?;
     let proof = auth.finish(&reply)?;
     write(connection, &mut send, &proof).await?;
-    Ok(Control { _send: send, recv })
+    Ok(Control { send, recv })
 }
 
 /// Serves a control stream, whose type byte was read, and learns who dialled.
@@ -75,5 +75,5 @@ pub(crate) async fn accept(
     write(connection, &mut send, &reply).await?;
     let proof = read::<PROOF_LEN>(connection, &mut recv).await?;
     let peer = auth.finish(&proof)?;
-    Ok((peer, Control { _send: send, recv }))
+    Ok((peer, Control { send, recv }))
 }

@@ -24,10 +24,10 @@ use crate::{
     traits::{StreamKind, StreamRecv},
 };
 
-/// The control stream after the link authentication: held open for as long as the link lives, and silent in this version.
+/// The control stream after the link authentication: held open for as long as the link lives, and silent in this version. On a direct link
+/// it carries what the two ends tell each other.
 pub(crate) struct Control {
-    /// Kept from being dropped, which would end it.
-    pub(crate) _send: SendStream,
+    pub(crate) send: SendStream,
     pub(crate) recv: RecvStream,
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicUsize},
 };
 
 use anonnet_crypto::keys::IdentityKey;
@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     auth,
+    direct::{DirectLink, OnDirect},
     link::{Established, QuicLink},
     settings::{End, link_window, transport},
     size::Size,
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     error::TransportError,
-    limits::{INCOMING_BUFFER, INCOMING_BUFFER_TOTAL, LINK_QUEUE, LinkLimits},
+    limits::{DIRECT_GROWTH_TOTAL, INCOMING_BUFFER, INCOMING_BUFFER_TOTAL, LINK_QUEUE, LinkLimits},
     traits::{KIND_CONTROL, StreamKind},
 };
 
@@ -65,7 +66,7 @@ pub(crate) type KnownRelays = Arc<RwLock<HashSet<IpAddr>>>;
 
 /// The configuration that an endpoint starts with, and padded links keep.
 pub(crate) fn server_config(identity: &Arc<IdentityKey>, limits: &LinkLimits) -> Result<ServerConfig, TransportError> {
-    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(identity)?));
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(identity, limits.alpn())?));
     let mut tokens = ValidationTokenConfig::default();
     // A token for later would tie a client's connections to each other.
     tokens.sent(0);
@@ -91,6 +92,8 @@ pub(crate) struct Listener {
     pending: Arc<Semaphore>,
     links: Arc<Semaphore>,
     ready: mpsc::Sender<QuicLink>,
+    on_direct: Option<OnDirect>,
+    growth: Arc<AtomicUsize>,
 }
 
 impl Listener {
@@ -102,6 +105,7 @@ impl Listener {
         admission: Arc<dyn Admission>,
         known: KnownRelays,
         limits: LinkLimits,
+        on_direct: Option<OnDirect>,
     ) -> (Arc<Self>, mpsc::Receiver<QuicLink>) {
         let mut plain = config.clone();
         plain.transport_config(transport(End::NodeAccept, &limits));
@@ -122,6 +126,8 @@ impl Listener {
             links: Arc::new(Semaphore::new(limits.inbound_links)),
             limits,
             ready,
+            on_direct,
+            growth: Arc::new(AtomicUsize::new(DIRECT_GROWTH_TOTAL)),
         };
         (Arc::new(listener), links)
     }
@@ -149,7 +155,7 @@ impl Listener {
         ) else {
             return incoming.refuse();
         };
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).contains(&remote.ip());
+        let known = self.limits.direct || self.known.read().unwrap_or_else(PoisonError::into_inner).contains(&remote.ip());
         let size = Size::of(&incoming.orig_dst_cid());
         let padded = self.padded.iter().find(|(of, _)| *of == size).filter(|_| !known);
         let config = Arc::clone(padded.map_or(&self.plain, |(_, config)| config));
@@ -176,6 +182,11 @@ impl Listener {
             permit: Some(place),
         };
         match timeout_at(deadline, first_stream(&connection)).await {
+            // Nor is there anything else for it.
+            Err(_) | Ok(First::Gone) if self.limits.direct => {
+                connection.close(TEARDOWN, &[]);
+                return None;
+            }
             // A client that opens nothing for now; what it opens later cannot make a node of it.
             Err(_) | Ok(First::Gone) => {}
             Ok(First::Lost) => return None,
@@ -185,12 +196,22 @@ impl Listener {
                     connection.close(TEARDOWN, &[]);
                     return None;
                 };
-                connection.set_receive_window(link_window(self.limits.node_circuits));
+                connection.set_receive_window(link_window(self.limits.node_circuits, &self.limits));
+                if let Some(on_direct) = &self.on_direct {
+                    on_direct(DirectLink {
+                        connection,
+                        peer,
+                        control,
+                        growth: Arc::clone(&self.growth),
+                        _permit: established.permit,
+                    });
+                    return None;
+                }
                 established.peer = Some(peer);
                 established.control = Some(control);
             }
             Ok(First::Stream(byte, send, recv)) => {
-                let Some(kind) = StreamKind::from_byte(byte) else {
+                let Some(kind) = StreamKind::from_byte(byte).filter(|_| !self.limits.direct) else {
                     connection.close(TEARDOWN, &[]);
                     return None;
                 };

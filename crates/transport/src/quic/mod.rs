@@ -4,6 +4,7 @@ mod auth;
 mod caught;
 mod congestion;
 mod convert;
+mod direct;
 mod incoming;
 mod kx;
 mod link;
@@ -21,6 +22,7 @@ mod tests;
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
     sync::{Arc, Mutex as StdMutex, PoisonError, atomic::Ordering},
 };
 
@@ -32,23 +34,28 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+pub use self::{
+    direct::{DirectLink, DirectStream, OnDirect},
+    link::QuicLink,
+    listen::{Admission, Admit, AdmitAll},
+    streams::{QuicRecv, QuicSend},
+};
 use self::{
+    incoming::Control,
     link::Established,
     listen::{KnownRelays, Listener},
     settings::{End, transport},
     size::{Paths, Size},
     streams::{Shared, TEARDOWN},
 };
-pub use self::{
-    link::QuicLink,
-    listen::{Admission, Admit, AdmitAll},
-    streams::{QuicRecv, QuicSend},
-};
 use crate::{
     error::TransportError,
     limits::{LinkLimits, SIZE_DEADLINE},
     traits::{DialRole, Transport},
 };
+
+/// A connection, and its control stream where we proved an identity.
+type Dialling = Pin<Box<dyn Future<Output = Result<(Connection, Option<Control>), TransportError>> + Send>>;
 
 /// How a [`QuicTransport`] is set up.
 #[derive(Clone)]
@@ -61,6 +68,8 @@ pub struct QuicConfig {
     pub admission: Arc<dyn Admission>,
     /// The limits of links.
     pub limits: LinkLimits,
+    /// Gets the links of a direct listener, which come out nowhere else.
+    pub on_direct: Option<OnDirect>,
 }
 
 impl QuicConfig {
@@ -71,6 +80,7 @@ impl QuicConfig {
             identity: None,
             admission: Arc::new(AdmitAll),
             limits: LinkLimits::default(),
+            on_direct: None,
         }
     }
 
@@ -146,6 +156,7 @@ impl QuicTransport {
             identity,
             admission,
             limits,
+            on_direct,
         } = config;
         let known = KnownRelays::default();
         let mut endpoints = Endpoints::default();
@@ -154,7 +165,15 @@ impl QuicTransport {
             let identity = identity.clone().ok_or(TransportError::NodeOnly)?;
             let server = listen::server_config(&identity, &limits)?;
             let endpoint = socket::endpoint(address, Some(server.clone()), Some(&identity))?;
-            let (listener, links) = Listener::new(endpoint.clone(), server, identity, admission, Arc::clone(&known), limits.clone());
+            let (listener, links) = Listener::new(
+                endpoint.clone(),
+                server,
+                identity,
+                admission,
+                Arc::clone(&known),
+                limits.clone(),
+                on_direct,
+            );
             tokio::spawn(listener.run());
             *(if address.is_ipv4() { &mut endpoints.v4 } else { &mut endpoints.v6 }) = Some(endpoint);
             inbound = Some(Mutex::new(links));
@@ -174,6 +193,13 @@ impl QuicTransport {
     /// Links from these addresses are between relays and not padded. Replaces what was set before; counts for new links.
     pub fn set_known_relays(&self, addresses: impl IntoIterator<Item = IpAddr>) {
         *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = addresses.into_iter().collect();
+    }
+
+    /// New links are not answered any more; those that are up go on.
+    pub fn stop_listening(&self) {
+        for endpoint in self.0.lock().all() {
+            endpoint.set_server_config(None);
+        }
     }
 
     /// Who we are, if anybody.
@@ -210,7 +236,7 @@ impl QuicTransport {
         size: Option<Size>,
         deadline: Instant,
     ) -> Result<Connection, TransportError> {
-        let (tls, refused) = tls::client(node_id, Arc::clone(&self.0.provider))?;
+        let (tls, refused) = tls::client(node_id, Arc::clone(&self.0.provider), self.0.limits.alpn())?;
         let mut config = ClientConfig::new(Arc::new(tls));
         config
             .transport_config(transport(end, &self.0.limits))
@@ -254,6 +280,50 @@ impl QuicTransport {
     }
 }
 
+impl QuicTransport {
+    /// Boxed, so that it is compiled once and here, where size counts and not speed, and not again wherever somebody dials.
+    fn dialling(self, node_id: NodeId, address: SocketAddr, role: DialRole) -> Dialling {
+        Box::pin(async move { self.dial_now(node_id, address, role).await })
+    }
+
+    async fn dial_now(
+        &self,
+        node_id: NodeId,
+        address: SocketAddr,
+        role: DialRole,
+    ) -> Result<(Connection, Option<Control>), TransportError> {
+        let ip = address.ip();
+        if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
+            return Err(TransportError::Address);
+        }
+        let identity = match (role, &self.0.identity) {
+            (DialRole::Client, _) => None,
+            (DialRole::Node, Some(identity)) => Some(identity),
+            (DialRole::Node, None) => return Err(TransportError::NodeOnly),
+        };
+        let deadline = Instant::now() + self.0.limits.dial_deadline;
+        let connection = match role {
+            DialRole::Node => self.connect(node_id, address, End::NodeDial, None, deadline).await?,
+            DialRole::Client => self.connect_sized(node_id, address, deadline).await?,
+        };
+        let control = match identity {
+            None => None,
+            Some(identity) => match timeout_at(deadline, auth::dial(&connection, identity)).await {
+                Ok(Ok(control)) => Some(control),
+                Ok(Err(error)) => {
+                    connection.close(TEARDOWN, &[]);
+                    return Err(error);
+                }
+                Err(_) => {
+                    connection.close(TEARDOWN, &[]);
+                    return Err(TransportError::Timeout);
+                }
+            },
+        };
+        Ok((connection, control))
+    }
+}
+
 impl Inner {
     fn lock(&self) -> std::sync::MutexGuard<'_, Endpoints> {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
@@ -284,34 +354,7 @@ impl Transport for QuicTransport {
     }
 
     async fn dial(&self, node_id: NodeId, address: SocketAddr, role: DialRole) -> Result<QuicLink, TransportError> {
-        let ip = address.ip();
-        if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
-            return Err(TransportError::Address);
-        }
-        let identity = match (role, &self.0.identity) {
-            (DialRole::Client, _) => None,
-            (DialRole::Node, Some(identity)) => Some(identity),
-            (DialRole::Node, None) => return Err(TransportError::NodeOnly),
-        };
-        let deadline = Instant::now() + self.0.limits.dial_deadline;
-        let connection = match role {
-            DialRole::Node => self.connect(node_id, address, End::NodeDial, None, deadline).await?,
-            DialRole::Client => self.connect_sized(node_id, address, deadline).await?,
-        };
-        let control = match identity {
-            None => None,
-            Some(identity) => match timeout_at(deadline, auth::dial(&connection, identity)).await {
-                Ok(Ok(control)) => Some(control),
-                Ok(Err(error)) => {
-                    connection.close(TEARDOWN, &[]);
-                    return Err(error);
-                }
-                Err(_) => {
-                    connection.close(TEARDOWN, &[]);
-                    return Err(TransportError::Timeout);
-                }
-            },
-        };
+        let (connection, control) = self.clone().dialling(node_id, address, role).await?;
         let established = Established {
             peer: Some(node_id),
             inbound: false,

@@ -7,8 +7,8 @@ use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig
 use super::{congestion::PathConfig, size::Size};
 use crate::{
     limits::{
-        CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, FIRST_STREAMS, IDLE_TIMEOUT, KEEP_ALIVE, KEEP_ALIVE_JITTER,
-        LEAST_SEND_WINDOW, LINK_RATE, LinkLimits, NODE_SEND_WINDOW, STREAM_WINDOW, streams_for,
+        CLIENT_SEND_WINDOW, CLIENT_UDP_PAYLOAD, CRYPTO_BUFFER, DIRECT_FIRST_WINDOW, FIRST_STREAMS, IDLE_TIMEOUT, KEEP_ALIVE,
+        KEEP_ALIVE_JITTER, LEAST_SEND_WINDOW, LINK_RATE, LinkLimits, NODE_SEND_WINDOW, STREAM_WINDOW, streams_for,
     },
     random,
 };
@@ -49,7 +49,10 @@ pub(crate) enum End {
 }
 
 /// The connection window with which a link's streams, all paused, do not block one more.
-pub(crate) fn link_window(circuits: u32) -> VarInt {
+pub(crate) fn link_window(circuits: u32, limits: &LinkLimits) -> VarInt {
+    if limits.direct {
+        return DIRECT_FIRST_WINDOW.into();
+    }
     VarInt::from_u64(u64::from(streams_for(circuits).saturating_add(1)) * u64::from(STREAM_WINDOW)).unwrap_or(VarInt::MAX)
 }
 
@@ -68,7 +71,9 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
         End::NodeDial => limits.node_circuits,
     };
     // It grows with use; a client serves nothing.
-    let streams = if matches!(end, End::ClientDial(_)) {
+    let streams = if limits.direct {
+        u32::from(end != End::NodeDial)
+    } else if matches!(end, End::ClientDial(_)) {
         0
     } else {
         FIRST_STREAMS.min(streams_for(circuits))
@@ -76,8 +81,8 @@ pub(crate) fn transport(end: End, limits: &LinkLimits) -> Arc<TransportConfig> {
     config
         .max_concurrent_bidi_streams(streams.into())
         .max_concurrent_uni_streams(0u32.into())
-        .stream_receive_window(STREAM_WINDOW.into())
-        .receive_window(link_window(circuits))
+        .stream_receive_window(limits.stream_window().into())
+        .receive_window(link_window(circuits, limits))
         .send_fairness(true)
         .datagram_receive_buffer_size(None)
         .datagram_send_buffer_size(0)
@@ -137,8 +142,11 @@ mod tests {
 
     #[test]
     fn paused_streams_never_fill_the_link() {
-        assert!(link_window(MAX_CLIENT_CIRCUITS).into_inner() > u64::from(streams_for(MAX_CLIENT_CIRCUITS)) * u64::from(STREAM_WINDOW));
-        assert!(link_window(u32::MAX).into_inner() > 0);
+        let limits = LinkLimits::default();
+        assert!(
+            link_window(MAX_CLIENT_CIRCUITS, &limits).into_inner() > u64::from(streams_for(MAX_CLIENT_CIRCUITS)) * u64::from(STREAM_WINDOW)
+        );
+        assert!(link_window(u32::MAX, &limits).into_inner() > 0);
     }
 
     #[test]
@@ -148,6 +156,19 @@ mod tests {
         assert_eq!(send_window(ms(40), NODE_SEND_WINDOW), LINK_RATE / 25);
         assert_eq!(send_window(ms(10_000), NODE_SEND_WINDOW), NODE_SEND_WINDOW);
         assert_eq!(send_window(Duration::MAX, 1000), 1000);
+    }
+
+    #[test]
+    fn a_direct_link_is_one_stream_whose_window_is_earned() {
+        let limits = LinkLimits::direct(7);
+        assert_eq!(limits.inbound_links, 7);
+        let text = |end| format!("{:?}", transport(end, &limits));
+        for (end, streams) in [(End::NodeDial, 0), (End::NodeAccept, 1)] {
+            let text = text(end);
+            assert!(text.contains(&format!("max_concurrent_bidi_streams: {streams},")), "{text}");
+            assert!(text.contains("stream_receive_window: 4194304, receive_window: 262144,"), "{text}");
+            assert!(text.contains("pad_to_mtu: false"));
+        }
     }
 
     #[test]

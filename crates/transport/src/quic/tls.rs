@@ -27,7 +27,7 @@ use super::{
     caught::{Caught, caught},
     kx::X25519_MLKEM768,
 };
-use crate::{error::TransportError, limits::ALPN};
+use crate::error::TransportError;
 
 /// What every dialler asks for. It is not sent (SNI is off), and the same for all, so that it tells nothing.
 pub(crate) const SERVER_NAME: &str = "anonnet";
@@ -90,24 +90,29 @@ pub(crate) fn key_of(der: &[u8]) -> Option<IdentityPublic> {
 }
 
 /// How a listener speaks TLS.
-pub(crate) fn server(identity: &Arc<IdentityKey>) -> Result<QuicServerConfig, TransportError> {
+pub(crate) fn server(identity: &Arc<IdentityKey>, alpn: &[u8]) -> Result<QuicServerConfig, TransportError> {
     let der = spki(&identity.public());
     let key = NodeKey {
         identity: Arc::clone(identity),
         spki: der,
     };
-    server_with(Arc::new(key), &der, provider())
+    server_with(Arc::new(key), &der, provider(), alpn)
 }
 
 /// As [`server`], with any key and any provider: tests lie with it.
-pub(crate) fn server_with(key: Arc<dyn SigningKey>, der: &[u8], provider: Arc<CryptoProvider>) -> Result<QuicServerConfig, TransportError> {
+pub(crate) fn server_with(
+    key: Arc<dyn SigningKey>,
+    der: &[u8],
+    provider: Arc<CryptoProvider>,
+    alpn: &[u8],
+) -> Result<QuicServerConfig, TransportError> {
     let certified = CertifiedKey::new(vec![CertificateDer::from(der.to_vec())], key);
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(|_| TransportError::Internal("tls version"))?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::new(certified))));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     // Nothing that would tie two connections of a client to each other.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -116,8 +121,12 @@ pub(crate) fn server_with(key: Arc<dyn SigningKey>, der: &[u8], provider: Arc<Cr
 }
 
 /// How a dialler that wants `node_id` speaks TLS; the flag tells afterwards that somebody else answered.
-pub(crate) fn client(node_id: NodeId, provider: Arc<CryptoProvider>) -> Result<(QuicClientConfig, Arc<AtomicBool>), TransportError> {
-    let (config, refused) = client_config(node_id, provider)?;
+pub(crate) fn client(
+    node_id: NodeId,
+    provider: Arc<CryptoProvider>,
+    alpn: &[u8],
+) -> Result<(QuicClientConfig, Arc<AtomicBool>), TransportError> {
+    let (config, refused) = client_config(node_id, provider, alpn)?;
     let config = QuicClientConfig::try_from(config).map_err(|_| TransportError::Internal("tls suite"))?;
     Ok((config, refused))
 }
@@ -126,6 +135,7 @@ pub(crate) fn client(node_id: NodeId, provider: Arc<CryptoProvider>) -> Result<(
 pub(crate) fn client_config(
     node_id: NodeId,
     provider: Arc<CryptoProvider>,
+    alpn: &[u8],
 ) -> Result<(rustls::ClientConfig, Arc<AtomicBool>), TransportError> {
     let refused = Arc::new(AtomicBool::new(false));
     let verifier = OneNode {
@@ -138,7 +148,7 @@ pub(crate) fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.enable_sni = false;
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;

@@ -37,7 +37,7 @@ async fn a_proof_made_for_another_node_is_refused() {
     // A dials M; M passes everything on to B, hoping to be A there.
     let (b, m_key) = (node(), identity());
     let a = node();
-    let (m_endpoint, m_address) = raw_server(tls::server(&m_key).unwrap());
+    let (m_endpoint, m_address) = raw_server(tls::server(&m_key, crate::ALPN).unwrap());
     let m_id = m_key.public().node_id();
     let dial = tokio::spawn({
         let a = a.transport.clone();
@@ -70,7 +70,7 @@ async fn a_proof_made_for_another_node_is_refused() {
 async fn a_listeners_proof_passed_on_is_refused_by_the_dialler() {
     let (b, m_key) = (node(), identity());
     let a = node();
-    let (m_endpoint, m_address) = raw_server(tls::server(&m_key).unwrap());
+    let (m_endpoint, m_address) = raw_server(tls::server(&m_key, crate::ALPN).unwrap());
     let m_id = m_key.public().node_id();
     let dial = tokio::spawn({
         let a = a.transport.clone();
@@ -132,8 +132,8 @@ async fn after_the_proofs_the_control_stream_is_silent() {
         assert_eq!(accepted.peer(), Some(key.public().node_id()));
         let mut second = None;
         match case {
-            0 => control._send.write_all(b"!").await.unwrap(),
-            1 => control._send.finish().unwrap(),
+            0 => control.send.write_all(b"!").await.unwrap(),
+            1 => control.send.finish().unwrap(),
             _ => {
                 let (mut send, recv) = connection.open_bi().await.unwrap();
                 send.write_all(&[0x01]).await.unwrap();

@@ -241,7 +241,7 @@ async fn a_handshake_that_stalls_is_given_up() {
 #[tokio::test]
 async fn a_listener_that_never_answers_the_proof_is_too_slow() {
     let key = super::identity();
-    let (endpoint, address) = super::raw_server(crate::quic::tls::server(&key).unwrap());
+    let (endpoint, address) = super::raw_server(crate::quic::tls::server(&key, crate::ALPN).unwrap());
     super::serve(&endpoint);
     let dialler = node_with(|config| config.limits.dial_deadline = Duration::from_millis(500));
     let dialled = within(dialler.transport.dial(key.public().node_id(), address, DialRole::Node)).await;

@@ -1,6 +1,7 @@
 //! The QUIC transport over loopback, and peers that lie to it.
 
 mod auth;
+mod direct;
 mod limits;
 mod links;
 mod padding;
@@ -110,7 +111,7 @@ async fn raw_connect(address: SocketAddr, tls: QuicClientConfig) -> Result<(Endp
 
 /// A raw connection that speaks our TLS.
 async fn raw_client(node: &Node) -> (Endpoint, Connection) {
-    raw_connect(node.address, tls::client(node.id, tls::provider()).unwrap().0)
+    raw_connect(node.address, tls::client(node.id, tls::provider(), crate::ALPN).unwrap().0)
         .await
         .unwrap()
 }

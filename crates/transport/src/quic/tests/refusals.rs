@@ -68,7 +68,7 @@ fn spki(key: &IdentityKey) -> Vec<u8> {
 /// Dials a listener that presents `claims` and signs as told, wanting the node that `wanted` is.
 async fn dial_liar(wanted: &IdentityKey, liar: Liar) -> Result<crate::QuicLink, TransportError> {
     let der = liar.claims.clone();
-    let (endpoint, address) = raw_server(tls::server_with(Arc::new(liar), &der, tls::provider()).unwrap());
+    let (endpoint, address) = raw_server(tls::server_with(Arc::new(liar), &der, tls::provider(), crate::ALPN).unwrap());
     serve(&endpoint);
     within(client().dial(wanted.public().node_id(), address, DialRole::Client)).await
 }
@@ -160,7 +160,7 @@ async fn a_classical_only_server_is_refused() {
         damage: false,
         scheme: SignatureScheme::ED25519,
     };
-    let tls = tls::server_with(Arc::new(liar), &spki(&key), classical()).unwrap();
+    let tls = tls::server_with(Arc::new(liar), &spki(&key), classical(), crate::ALPN).unwrap();
     let (endpoint, address) = raw_server(tls);
     serve(&endpoint);
     let dialled = within(client().dial(key.public().node_id(), address, DialRole::Client)).await;
@@ -170,7 +170,7 @@ async fn a_classical_only_server_is_refused() {
 #[tokio::test]
 async fn a_classical_only_client_is_refused() {
     let node = node();
-    let error = raw_connect(node.address, tls::client(node.id, classical()).unwrap().0)
+    let error = raw_connect(node.address, tls::client(node.id, classical(), crate::ALPN).unwrap().0)
         .await
         .map(|_| ())
         .unwrap_err();
@@ -186,7 +186,7 @@ async fn a_classical_only_client_is_refused() {
 #[tokio::test]
 async fn another_protocol_is_refused() {
     let node = node();
-    let mut config = tls::client_config(node.id, tls::provider()).unwrap().0;
+    let mut config = tls::client_config(node.id, tls::provider(), crate::ALPN).unwrap().0;
     config.alpn_protocols = vec![b"h3".to_vec()];
     let tls = config.try_into().unwrap();
     let error = raw_connect(node.address, tls).await.map(|_| ()).unwrap_err();
@@ -286,7 +286,7 @@ async fn a_node_dials_itself_in_vain() {
 async fn nobody_resumes_and_nothing_comes_early() {
     // A dialler that would gladly resume and send early data is given nothing to do it with.
     let node = node();
-    let mut config = tls::client_config(node.id, tls::provider()).unwrap().0;
+    let mut config = tls::client_config(node.id, tls::provider(), crate::ALPN).unwrap().0;
     config.resumption = rustls::client::Resumption::default();
     config.enable_early_data = true;
     let tls: Arc<quinn::crypto::rustls::QuicClientConfig> = Arc::new(config.try_into().unwrap());
@@ -313,7 +313,7 @@ async fn nobody_resumes_and_nothing_comes_early() {
 #[tokio::test]
 async fn a_client_presents_nothing() {
     let key = identity();
-    let (endpoint, address) = raw_server(tls::server(&key).unwrap());
+    let (endpoint, address) = raw_server(tls::server(&key, crate::ALPN).unwrap());
     let seen = tokio::spawn(async move {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
         let data = connection
