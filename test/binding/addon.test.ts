@@ -1,7 +1,6 @@
 /** The addon's edge (attack 49): what it exports, and that nothing JavaScript hands it does more than throw. */
 
 import { spawnSync } from 'node:child_process'
-import { statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -335,35 +334,6 @@ describe('calls after close', () => {
       [1, 'opFailed', 'ERR_ANONNET_CLOSED'],
       [2, 'opOk', undefined]
     ])
-  })
-})
-
-describe('key files', () => {
-  it('are made once, mode 0600, rotated, exported and imported', () => {
-    const path = join(folder, 'identity.key')
-    const id = keys.keyFileCreate(path)
-    expect(statSync(path).mode & 0o777).toBe(0o600)
-    expect(() => keys.keyFileCreate(path)).toThrow()
-    const before = keys.keyFileInspect(path)
-    expect(before.nodeId).toBe(id)
-    expect(keys.nodeIdOf(before.publicKey)).toBe(id)
-    const rotated = keys.keyFileRotate(path)
-    expect(Buffer.from(rotated).equals(Buffer.from(before.onionKey))).toBe(false)
-    expect(Buffer.from(keys.keyFileInspect(path).onionKey).equals(Buffer.from(rotated))).toBe(true)
-    const sealed = keys.keyFileExport(path, undefined, Buffer.from('carried'))
-    const copy = join(folder, 'copy.key')
-    expect(() => keys.keyFileImport(copy, sealed, Buffer.from('wrong'))).toThrowError(
-      expect.objectContaining({ code: 'ERR_ANONNET_KEY_PASSPHRASE' })
-    )
-    expect(keys.keyFileImport(copy, sealed, Buffer.from('carried'), Buffer.from('kept'))).toBe(id)
-    expect(() => keys.keyFileInspect(copy)).toThrowError(expect.objectContaining({ code: 'ERR_ANONNET_KEY_PASSPHRASE' }))
-    expect(keys.keyFileInspect(copy, Buffer.from('kept')).nodeId).toBe(id)
-    const one = node({ identity: path, listen: '127.0.0.1:0' })
-    expect(one.nodeId()).toBe(id)
-    writeFileSync(join(folder, 'garbage.key'), 'garbage', { mode: 0o600 })
-    expect(() => keys.keyFileInspect(join(folder, 'garbage.key'))).toThrowError(
-      expect.objectContaining({ code: 'ERR_ANONNET_KEY_INVALID' })
-    )
   })
 })
 
