@@ -60,3 +60,23 @@ describe('the introduction points of a service', () => {
     }
   })
 })
+
+describe('a circuit of which nothing is heard', () => {
+  it('gets one beside it over another guard where there is no link to the first, and over the same guard where there is', async () => {
+    for (const linked of [false, true]) {
+      const world = new World()
+      world.outcome = () => 'silent'
+      vi.spyOn(world.engine, 'links').mockImplementation(
+        () => (linked ? world.paths.map(([nodeId = '']) => ({ nodeId })) : []) as ReturnType<typeof world.engine.links>
+      )
+      const building = world.circuits.build('lookup', LIMITS).catch((error: unknown) => error)
+      await vi.advanceTimersByTimeAsync(1_600)
+      const guards = world.paths.map(([guard]) => guard)
+      expect(guards).toHaveLength(2)
+      expect([linked, guards[1] === guards[0]]).toEqual([linked, linked])
+      await vi.advanceTimersByTimeAsync(12_000)
+      expect(await building).toMatchObject({ code: 'ERR_ANONNET_TIMEOUT' })
+      world.driver.close()
+    }
+  })
+})
