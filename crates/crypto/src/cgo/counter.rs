@@ -1,22 +1,18 @@
-//! AES-128 in counter mode over a cell, four blocks a vector, for processors with AVX-512 and VAES.
+//! AES-128 in counter mode over a cell, four blocks a vector (see `lanes`), for processors with VAES.
 //!
 //! The `aes` crate has the same instructions for 64 blocks at once and takes what is left block by block: four of the 68 blocks of a body
 //! and the five of the next keys, which cost as much as the other 64. It also wants its counters in memory. Here counters are made in
 //! registers, every block is part of a vector, and the key stream goes straight onto the body.
 //!
-//! No `unsafe` here: the intrinsics are safe in functions that have the features, and `multiversion` enters them only where the processor
-//! has them. Checked against the `aes` crate by the tests.
+//! Checked against the `aes` crate by the tests.
 
-use core::arch::x86_64::{
-    __m128i, __m512i, _mm_aeskeygenassist_si128, _mm_shuffle_epi32, _mm_slli_si128, _mm_xor_si128, _mm512_add_epi64, _mm512_aesenc_epi128,
-    _mm512_aesenclast_epi128, _mm512_set_epi64, _mm512_xor_si512,
-};
+use core::arch::x86_64::{__m128i, _mm_aeskeygenassist_si128, _mm_shuffle_epi32, _mm_slli_si128, _mm_xor_si128};
 use multiversion::multiversion;
 use multiversion::target::match_target;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::prf::{SEED_LEN, xor_onto};
-use super::wide::{block, load, spread, store, words};
+use super::lanes::{block, words};
+use super::prf::SEED_LEN;
 
 /// Bytes of a vector.
 const LANE: usize = 64;
@@ -25,26 +21,30 @@ const GROUP: usize = 4;
 /// A counter is the last byte of its block: so much in the upper word is one.
 const ONE: u64 = 1 << 56;
 /// From one vector to the next.
-const FOUR: i64 = 4 << 56;
+const FOUR: u64 = 4 << 56;
 
 /// The round keys.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct CounterKey([[u64; 2]; 11]);
 
 /// The round keys of `key`.
-#[multiversion(targets("x86_64+sse4.1+aes+avx2+pclmulqdq+avx512f+avx512bw+vaes+vpclmulqdq"))]
+#[multiversion(targets("x86_64+sse4.1+aes"))]
 pub(super) fn expand(key: &[u8; 16]) -> CounterKey {
     match_target! {
-        "x86_64+sse4.1+aes+avx2+pclmulqdq+avx512f+avx512bw+vaes+vpclmulqdq" => round_keys(key),
+        "x86_64+sse4.1+aes" => round_keys(key),
         _ => plain::expand(key),
     }
 }
 
 /// XOR the key stream from block `first` onto `body`, and from block `next_first` onto `next`.
-#[multiversion(targets("x86_64+sse4.1+aes+avx2+pclmulqdq+avx512f+avx512bw+vaes+vpclmulqdq"))]
+#[multiversion(targets(
+    "x86_64+sse4.1+aes+pclmulqdq+avx2+avx512f+avx512bw+vaes+vpclmulqdq",
+    "x86_64+sse4.1+aes+pclmulqdq+avx2+vaes+vpclmulqdq"
+))]
 pub(super) fn apply(key: &CounterKey, iv: &[u8; 16], body: &mut [u8], next_first: u8, next: Option<&mut [u8; SEED_LEN]>) {
     match_target! {
-        "x86_64+sse4.1+aes+avx2+pclmulqdq+avx512f+avx512bw+vaes+vpclmulqdq" => stream(key, iv, body, next_first, next),
+        "x86_64+sse4.1+aes+pclmulqdq+avx2+avx512f+avx512bw+vaes+vpclmulqdq" => one::stream(key, iv, body, next_first, next),
+        "x86_64+sse4.1+aes+pclmulqdq+avx2+vaes+vpclmulqdq" => two::stream(key, iv, body, next_first, next),
         _ => plain::apply(key, iv, body, next_first, next),
     }
 }
@@ -79,14 +79,14 @@ mod plain {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
+#[target_feature(enable = "aes,sse4.1")]
 fn next_key<const CONSTANT: i32>(key: __m128i) -> __m128i {
     let word = _mm_shuffle_epi32::<0xff>(_mm_aeskeygenassist_si128::<CONSTANT>(key));
     let key = _mm_xor_si128(key, _mm_slli_si128::<4>(key));
     _mm_xor_si128(_mm_xor_si128(key, _mm_slli_si128::<8>(key)), word)
 }
 
-#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
+#[target_feature(enable = "aes,sse4.1")]
 fn round_keys(key: &[u8; 16]) -> CounterKey {
     let k0 = block(key);
     let k1 = next_key::<0x01>(k0);
@@ -114,104 +114,119 @@ fn round_keys(key: &[u8; 16]) -> CounterKey {
     ])
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
-fn in_all_lanes(word: &[u64; 2]) -> __m512i {
-    let [low, high] = word.map(u64::cast_signed);
-    _mm512_set_epi64(high, low, high, low, high, low, high, low)
-}
+macro_rules! counter_mode {
+    ($lanes:ident, $features:tt) => {
+        /// With these lanes.
+        mod $lanes {
+            use super::super::lanes::words_of;
+            use super::super::lanes::$lanes::{Lanes, add_words, aes_last_round, aes_round, load_words, spread, store, xor};
+            use super::super::prf::{SEED_LEN, xor_onto};
+            use super::{CounterKey, FOUR, GROUP, LANE, ONE};
 
-/// Counters `at`, `at + 1`, `at + 2`, `at + 3`, to be added to the initial one in all lanes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
-fn counters(at: u8) -> __m512i {
-    let [a, b, c, d] = [0, 1, 2, 3].map(|step| (u64::from(at) + step).wrapping_mul(ONE).cast_signed());
-    _mm512_set_epi64(d, 0, c, 0, b, 0, a, 0)
-}
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn in_all_lanes(&[low, high]: &[u64; 2]) -> Lanes {
+                load_words(&[low, high, low, high, low, high, low, high])
+            }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
-fn encrypt<const COUNT: usize>(keys: &[__m512i; 11], mut blocks: [__m512i; COUNT]) -> [__m512i; COUNT] {
-    let [first, middle @ .., last] = keys;
-    for block in &mut blocks {
-        *block = _mm512_xor_si512(*block, *first);
-    }
-    for key in middle {
-        for block in &mut blocks {
-            *block = _mm512_aesenc_epi128(*block, *key);
+            /// Counters `at`, `at + 1`, `at + 2`, `at + 3`, to be added to the initial one in all lanes.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn counters(at: u8) -> Lanes {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|step| (u64::from(at) + step).wrapping_mul(ONE));
+                load_words(&[0, a, 0, b, 0, c, 0, d])
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn encrypt<const COUNT: usize>(keys: &[Lanes; 11], mut blocks: [Lanes; COUNT]) -> [Lanes; COUNT] {
+                let [first, middle @ .., last] = keys;
+                for block in &mut blocks {
+                    *block = xor(*block, *first);
+                }
+                for key in middle {
+                    for block in &mut blocks {
+                        *block = aes_round(*block, *key);
+                    }
+                }
+                for block in &mut blocks {
+                    *block = aes_last_round(*block, *last);
+                }
+                blocks
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn xor_lane(lane: &mut [u8; LANE], with: Lanes) {
+                let mixed = store(xor(load_words(&words_of(lane)), with));
+                for (to, word) in lane.as_chunks_mut::<8>().0.iter_mut().zip(mixed) {
+                    *to = word.to_le_bytes();
+                }
+            }
+
+            /// The key stream as bytes, for what is no whole vector.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn bytes(stream: Lanes) -> [u8; LANE] {
+                let mut out = [0; LANE];
+                xor_lane(&mut out, stream);
+                out
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) fn stream(key: &CounterKey, iv: &[u8; 16], body: &mut [u8], next_first: u8, next: Option<&mut [u8; SEED_LEN]>) {
+                let [k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10] = &key.0;
+                let keys = [
+                    in_all_lanes(k0),
+                    in_all_lanes(k1),
+                    in_all_lanes(k2),
+                    in_all_lanes(k3),
+                    in_all_lanes(k4),
+                    in_all_lanes(k5),
+                    in_all_lanes(k6),
+                    in_all_lanes(k7),
+                    in_all_lanes(k8),
+                    in_all_lanes(k9),
+                    in_all_lanes(k10),
+                ];
+                let start = spread(iv);
+                let step = in_all_lanes(&[0, FOUR]);
+                if let Some(next) = next {
+                    let counter = add_words(start, counters(next_first));
+                    let [first, second] = encrypt(&keys, [counter, add_words(counter, step)]);
+                    // 64 bytes and 16.
+                    let (head, tail) = next.split_at_mut(LANE);
+                    xor_onto(head, &bytes(first));
+                    xor_onto(tail, &bytes(second));
+                }
+                let mut counter = add_words(start, counters(0));
+                let (lanes, rest) = body.as_chunks_mut::<LANE>();
+                let (groups, singles) = lanes.as_chunks_mut::<GROUP>();
+                for group in groups {
+                    let second = add_words(counter, step);
+                    let third = add_words(second, step);
+                    let fourth = add_words(third, step);
+                    for (lane, stream) in group.iter_mut().zip(encrypt(&keys, [counter, second, third, fourth])) {
+                        xor_lane(lane, stream);
+                    }
+                    counter = add_words(fourth, step);
+                }
+                for lane in singles {
+                    let [stream] = encrypt(&keys, [counter]);
+                    xor_lane(lane, stream);
+                    counter = add_words(counter, step);
+                }
+                if !rest.is_empty() {
+                    let [stream] = encrypt(&keys, [counter]);
+                    xor_onto(rest, &bytes(stream));
+                }
+            }
         }
-    }
-    for block in &mut blocks {
-        *block = _mm512_aesenclast_epi128(*block, *last);
-    }
-    blocks
+    };
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
-fn xor_lane(lane: &mut [u8; LANE], with: __m512i) {
-    let mixed = store(_mm512_xor_si512(load(lane), with));
-    for (to, word) in lane.as_chunks_mut::<8>().0.iter_mut().zip(mixed) {
-        *to = word.to_le_bytes();
-    }
-}
-
-/// The key stream as bytes, for what is no whole vector.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
-fn bytes(stream: __m512i) -> [u8; LANE] {
-    let mut out = [0; LANE];
-    xor_lane(&mut out, stream);
-    out
-}
-
-#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2")]
-fn stream(key: &CounterKey, iv: &[u8; 16], body: &mut [u8], next_first: u8, next: Option<&mut [u8; SEED_LEN]>) {
-    let keys = [
-        in_all_lanes(&key.0[0]),
-        in_all_lanes(&key.0[1]),
-        in_all_lanes(&key.0[2]),
-        in_all_lanes(&key.0[3]),
-        in_all_lanes(&key.0[4]),
-        in_all_lanes(&key.0[5]),
-        in_all_lanes(&key.0[6]),
-        in_all_lanes(&key.0[7]),
-        in_all_lanes(&key.0[8]),
-        in_all_lanes(&key.0[9]),
-        in_all_lanes(&key.0[10]),
-    ];
-    let start = spread(iv);
-    let step = _mm512_set_epi64(FOUR, 0, FOUR, 0, FOUR, 0, FOUR, 0);
-    if let Some(next) = next {
-        let counter = _mm512_add_epi64(start, counters(next_first));
-        let [first, second] = encrypt(&keys, [counter, _mm512_add_epi64(counter, step)]);
-        // 64 bytes and 16.
-        let (head, tail) = next.split_at_mut(LANE);
-        xor_onto(head, &bytes(first));
-        xor_onto(tail, &bytes(second));
-    }
-    let mut counter = _mm512_add_epi64(start, counters(0));
-    let (lanes, rest) = body.as_chunks_mut::<LANE>();
-    let (groups, singles) = lanes.as_chunks_mut::<GROUP>();
-    for group in groups {
-        let second = _mm512_add_epi64(counter, step);
-        let third = _mm512_add_epi64(second, step);
-        let fourth = _mm512_add_epi64(third, step);
-        for (lane, stream) in group.iter_mut().zip(encrypt(&keys, [counter, second, third, fourth])) {
-            xor_lane(lane, stream);
-        }
-        counter = _mm512_add_epi64(fourth, step);
-    }
-    for lane in singles {
-        let [stream] = encrypt(&keys, [counter]);
-        xor_lane(lane, stream);
-        counter = _mm512_add_epi64(counter, step);
-    }
-    if !rest.is_empty() {
-        let [stream] = encrypt(&keys, [counter]);
-        xor_onto(rest, &bytes(stream));
-    }
-}
+counter_mode!(one, "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2");
+counter_mode!(two, "vaes,vpclmulqdq,pclmulqdq,aes,sse4.1,avx2");
 
 #[cfg(test)]
 mod tests {

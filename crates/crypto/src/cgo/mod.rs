@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod counter;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod layer;
 mod prf;
 mod tweak;
