@@ -1,11 +1,11 @@
 /** Direct links between two nodes of a network in this process: no relay carries them. */
 
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type AnonNode, type AnonSocket, createTestnet, type DirectListener, type DirectPeer, type Testnet } from '../../ts/index.js'
-import { collect, hashOf } from '../helpers/servers.js'
+import { collect, echoesBothWays } from '../helpers/servers.js'
 
 const MIB = 1024 * 1024
 
@@ -64,19 +64,7 @@ describe('a direct link', () => {
   it('carries 32 MiB each way at once, hashes right, and ends when both have ended', async () => {
     const { listening } = await listener({}, echo)
     const socket = await here.connectDirect(listening.address)
-    const sent = createHash('sha256')
-    const block = randomBytes(MIB)
-    const writing = (async () => {
-      for (let i = 0; i < 32; i += 1) {
-        sent.update(block)
-        if (!socket.write(block)) await once(socket, 'drain')
-      }
-      socket.end()
-    })()
-    const received = await hashOf(socket)
-    await writing
-    expect(received).toBe(sent.digest('hex'))
-    expect([socket.bytesRead, socket.bytesWritten]).toEqual([32 * MIB, 32 * MIB])
+    await echoesBothWays(socket)
     await listening.close()
   })
 

@@ -1,9 +1,14 @@
 /** Targets for tests: servers on loopback, each ended by the test that made it. */
 
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { createServer as createHttpServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Readable } from 'node:stream'
+import { expect } from 'vitest'
+import type { AnonSocket } from '../../ts/index.js'
+
+const MIB = 1024 * 1024
 
 export interface Target {
   readonly port: number
@@ -88,4 +93,21 @@ export function collect(stream: Readable): Promise<Buffer> {
     stream.once('error', reject)
     stream.once('close', () => reject(new Error('closed before its end')))
   })
+}
+
+/** Sends 32 MiB over a socket whose other end echoes, reads them at the same time, and ends when both directions have; checks every byte. */
+export async function echoesBothWays(socket: AnonSocket): Promise<void> {
+  const sent = createHash('sha256')
+  const block = randomBytes(MIB)
+  const writing = (async () => {
+    for (let i = 0; i < 32; i += 1) {
+      sent.update(block)
+      if (!socket.write(block)) await once(socket, 'drain')
+    }
+    socket.end()
+  })()
+  const received = await hashOf(socket)
+  await writing
+  expect(received).toBe(sent.digest('hex'))
+  expect([socket.bytesRead, socket.bytesWritten]).toEqual([32 * MIB, 32 * MIB])
 }

@@ -14,8 +14,7 @@ use anonnet_crypto::service::{
 use anonnet_errors::{ErrorKind, HasKind};
 use rand_core::Rng;
 
-use super::streams::Edge;
-use super::streams::within;
+use super::streams::{Edge, within};
 use super::{Inner, Node};
 use crate::client::{Ask, CircuitHandle};
 #[cfg(feature = "exit")]
