@@ -13,10 +13,13 @@ const flags = rest.filter((word) => word.startsWith('--'))
 const isPart = flags.includes('--only')
 const only = isPart ? (words[0]?.split(',') ?? ['']) : []
 const parts = ['idle', 'rounds', 'services', 'load', 'startup', 'crowd']
+const isWide = flags.includes('--wan')
+const isCheck = flags.includes('--check')
 const wordsMost = isPart || name === 'addons' ? 1 : 0
 if (
   !benches.includes(name) ||
   words.length > wordsMost ||
+  (isPart && (isWide || isCheck)) ||
   [...flags.filter((flag) => !allowed.includes(flag)), ...only.filter((part) => !parts.includes(part))].length > 0
 ) {
   process.stderr.write(`usage: npm run bench -- ${benches.join('|')} [--short]; tor also has --check, --wan and --only ${parts.join()}\n`)
@@ -24,8 +27,6 @@ if (
 }
 execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/setup.mjs', import.meta.url)), '--build'], { stdio: ['ignore', 2, 2] })
 // Only now: what it needs may just have been installed or built.
-const isWide = flags.includes('--wan')
-const isCheck = flags.includes('--check')
 const module = isCheck ? 'check' : isWide ? 'wan' : name
 const { [module]: bench } = await import(isCheck ? './lib/tor/check.mjs' : `./${module}.mjs`)
 const folder = new URL('./results/', import.meta.url)

@@ -63,8 +63,8 @@ async function scenario(wide, networks, { all, middle }) {
   await wide.link('*', 'server', {})
 }
 
-/** The bench; `only` measures one network alone, and `scenarios` and `figures` fewer of each: then there are no marks. */
-export async function wan({ short, only, figures, scenarios = Object.keys(short ? SHORT : SCENARIOS), ...more }) {
+/** The bench; `alone` measures that network by itself, and `scenarios` and `figures` fewer of each: then there are no marks. */
+export async function wan({ short, save, alone, figures, scenarios = Object.keys(short ? SHORT : SCENARIOS), ...more }) {
   const lacks = missing()
   if (lacks) {
     process.stderr.write(
@@ -73,7 +73,7 @@ export async function wan({ short, only, figures, scenarios = Object.keys(short 
     process.exit(2)
   }
   const settings = { ...(short ? SETTINGS.short : SETTINGS.long), ...more }
-  const versions = versionsOf(only === 'ours' ? 'none' : findTor())
+  const versions = versionsOf(alone === 'ours' ? 'none' : findTor())
   buildPump()
   // Delays are measured: everything of the bench, Tor as well, runs before what else is on the machine.
   setPriority(PRIORITY)
@@ -81,7 +81,7 @@ export async function wan({ short, only, figures, scenarios = Object.keys(short 
   const wide = await WideNetwork.open()
   const place = await wide.node('server')
   const server = await listeningInside(place.inside, 'the server', 'serve', place.address)
-  const names = ['kist', 'vanilla', 'ours'].filter((name) => !only || name === only)
+  const names = ['kist', 'vanilla', 'ours'].filter((name) => !alone || name === alone)
   const sites = {}
   for (const name of names) sites[name] = await site(wide, name, name === 'ours' ? 'client' : 'plain')
   await scenario(wide, names, SCENARIOS.plain)
@@ -102,6 +102,16 @@ export async function wan({ short, only, figures, scenarios = Object.keys(short 
   }
   const rounds = []
   const failures = []
+  /** What has been found by now. */
+  const outcome = () => {
+    const rows = wideRows(rounds)
+    const links = Object.fromEntries(scenarios.map((name) => [name, SCENARIOS[name].text]))
+    const all = { versions, settings, links, rows, failures, rounds }
+    const text = wideMarkdown(all)
+    const named = rows.map((row) => ({ ...row, name: `${row.scenario}: ${row.name}` }))
+    const svg = plot(named, `AnonNet ${versions.anonnet} beside Tor ${versions.tor}, a namespace for each node, 25 ms a link`)
+    return { figures: all, text, files: { md: `${text}\n`, svg }, ok: rows.every((row) => row.held) }
+  }
   for (let round = 0; round < settings.rounds; round++) {
     const found = {}
     for (const kind of scenarios) {
@@ -124,15 +134,9 @@ export async function wan({ short, only, figures, scenarios = Object.keys(short 
       }
     }
     rounds.push(found)
+    if (!alone && !figures) save(outcome())
   }
   await Promise.all([server.end(), ...names.map((name) => networks[name].end())])
   await wide.end()
-  if (only || figures) return { rounds, failures }
-  const rows = wideRows(rounds)
-  const links = Object.fromEntries(scenarios.map((name) => [name, SCENARIOS[name].text]))
-  const found = { versions, settings, links, rows, failures, rounds }
-  const text = wideMarkdown(found)
-  const named = rows.map((row) => ({ ...row, name: `${row.scenario}: ${row.name}` }))
-  const svg = plot(named, `AnonNet ${versions.anonnet} beside Tor ${versions.tor}, a namespace for each node, 25 ms a link`)
-  return { figures: found, text, files: { md: `${text}\n`, svg }, ok: rows.every((row) => row.held) }
+  return alone || figures ? { rounds, failures } : outcome()
 }
