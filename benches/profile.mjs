@@ -1,12 +1,12 @@
-// `npm run profile [-- relay|client|exit|all] [--seconds N]`: where the time, the memory and the packets of a download go, in each process of
-// the bench's chain. Flame graphs, folded stacks and a report in benches/results/.
+// `npm run profile [-- relay|client|exit|all] [--seconds N]`: where the time, the memory and the packets of a download go, and the time of
+// circuits and of first bytes, in each process of the bench's chain. Flame graphs, folded stacks and a report in benches/results/.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail, root } from '../scripts/lib.mjs'
 import { installPackages, setup } from '../scripts/setup.mjs'
 import { Child, startChain } from './lib/processes.mjs'
 import { buildAddon, results } from './lib/profile-build.mjs'
-import { profileCpu } from './lib/profile-cpu.mjs'
+import { lacksPerf, profileCpu } from './lib/profile-cpu.mjs'
 import { profileMemory } from './lib/profile-memory.mjs'
 import { profileNetwork } from './lib/profile-network.mjs'
 import { report } from './lib/profile-report.mjs'
@@ -14,6 +14,8 @@ import { download } from './lib/socks.mjs'
 
 const parts = { relay: ['guard', 'middle'], client: ['client'], exit: ['exit'], all: ['client', 'guard', 'middle', 'exit'] }
 const WARM_UP = 200e6
+/** Circuits that are built at a time. */
+const AT_ONCE = 20
 
 function options() {
   let [part, seconds] = ['all', 10]
@@ -26,6 +28,44 @@ function options() {
   if (!parts[part] || !(seconds >= 1 && seconds <= 600))
     fail(`usage: npm run profile [-- ${Object.keys(parts).toReversed().join('|')}] [--seconds N], N from 1 to 600`)
   return { part, seconds, wanted: parts[part] }
+}
+
+/** What is recorded; each resolves to how many gigabytes, circuits or first bytes there were, and how long each took. */
+const loads = ({ client, path }, proxy, port, { seconds, bytesPerSecond }) => [
+  {
+    key: 'download',
+    title: `one download for ${seconds} s`,
+    unit: 'CPU s/GB',
+    scale: 1,
+    work: async () => ({ count: (await download(proxy, port, Math.round(bytesPerSecond * seconds), '0')) / 1e9 })
+  },
+  {
+    key: 'circuits',
+    title: `circuits, ${AT_ONCE} at once, for ${seconds} s`,
+    unit: 'CPU ms a circuit',
+    scale: 1e3,
+    work: () => repeated(seconds, async () => (await client.call('build', { path, count: 10 * AT_ONCE, atOnce: AT_ONCE })).latencies)
+  },
+  {
+    key: 'requests',
+    title: `first bytes on a built circuit, one after another, for ${seconds} s`,
+    unit: 'CPU us a request',
+    scale: 1e6,
+    work: () =>
+      repeated(seconds, async () => {
+        const began = performance.now()
+        await download(proxy, port, 1, '0')
+        return [performance.now() - began]
+      })
+  }
+]
+
+/** Does it again and again for so long. */
+async function repeated(seconds, work) {
+  const until = performance.now() + seconds * 1000
+  const latencies = []
+  while (performance.now() < until) latencies.push(...(await work()))
+  return { count: latencies.length, latencies }
 }
 
 const { part, seconds, wanted } = options()
@@ -49,7 +89,9 @@ try {
   await load(WARM_UP)
   const bytesPerSecond = WARM_UP / ((performance.now() - began) / 1000)
   const children = nodes.all.filter(({ name }) => wanted.includes(name))
-  const cpu = await profileCpu(children, seconds, (time) => load(Math.round(bytesPerSecond * time)))
+  const lacks = lacksPerf()
+  const cpu = lacks ? { missing: lacks } : { loads: [] }
+  if (!lacks) for (const each of loads(nodes, proxy, port, { seconds, bytesPerSecond })) cpu.loads.push(await profileCpu(children, each))
   const network = await profileNetwork(children, load)
   nodes.end()
   nodes = undefined

@@ -1,4 +1,4 @@
-// CPU of a download, by perf's clock: no hardware counters are needed. Flame graphs, folded stacks, and shares by what the time is spent on.
+// CPU of a load, by perf's clock: no hardware counters are needed. Flame graphs, folded stacks, and shares by what the time is spent on.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -21,21 +21,26 @@ const kernel = [
 /** A program's time by the innermost frame that tells. */
 const own = [
   ['TLS records', /ring_core|\bring::|rustls/],
+  ['X25519', /curve25519_dalek|x25519_dalek/],
+  ['ML-KEM, SHA-3', /libcrux|ml_kem|keccak|sha3::|anonnet_crypto::kem/],
+  ['the rest of handshakes', /anonnet_crypto::(handshake|keys)|^<?(sha2|hkdf|hmac|digest)::/],
   ['onion layers', /anonnet_crypto|^<?(aes|polyval|cipher|ctr|universal_hash)::/],
   ['QUIC', /quinn|tracing::instrument|<anonnet_transport/],
   ['circuits, streams, cells', /anonnet_/],
   ['runtime', /tokio|mio::|core::|std::|alloc::|start_thread/],
   ['Node', /node::|v8::|uv_|napi/]
 ]
+/** How many of them come before copies in the table. */
+const OWN_FIRST = 6
 const copies = /^(__)?mem(move|cpy|set|cmp)|^memmove|_chk_fail/
 const allocator =
   /^_?_?(libc_)?(int_)?(malloc|free|realloc|calloc|memalign)|^(sysmalloc|unlink_chunk|heap_trim|systrim|cfree)|tcache|^_int_/
 
 export const groups = [
-  ...own.slice(0, 3).map(([name]) => name),
+  ...own.slice(0, OWN_FIRST).map(([name]) => name),
   'copies',
   'allocator',
-  ...own.slice(3).map(([name]) => name),
+  ...own.slice(OWN_FIRST).map(([name]) => name),
   ...kernel.map(([name]) => name),
   'kernel: other',
   'other'
@@ -104,16 +109,19 @@ async function record(children, data, work) {
   return result
 }
 
-/** Records all processes at once while `load(seconds)` runs; undefined where there is no perf. */
-export async function profileCpu(children, seconds, load) {
-  if (output('perf', ['--version']) === undefined) {
-    return { missing: 'there is no `perf`: get it with `apt install linux-perf` (Debian) or `apt install linux-tools-generic` (Ubuntu)' }
-  }
+/** Whether there is a perf; what is missing where there is none. */
+export const lacksPerf = () =>
+  output('perf', ['--version']) === undefined
+    ? 'there is no `perf`: get it with `apt install linux-perf` (Debian) or `apt install linux-tools-generic` (Ubuntu)'
+    : undefined
+
+/** Records all processes at once while `work()` runs, which resolves to how often it did what is counted, and perhaps how long each took. */
+export async function profileCpu(children, { key, title, unit, scale, work }) {
   const flame = await buildFlame()
   const data = join(folder, 'perf.data')
-  step(`recording a download for ${seconds} s`)
-  const { result: bytes, seconds: took, cpu } = await record(children, data, () => measured(children, () => load(seconds)))
-  const found = {}
+  step(`recording ${title}`)
+  const { result, seconds: took, cpu } = await record(children, data, () => measured(children, work))
+  const byProcess = {}
   for (const { name, pid } of children) {
     const script = join(folder, `${name}.perf`)
     const text = output('perf', ['script', '-i', data, '--pid', String(pid), '-F', 'comm,pid,tid,time,event,ip,sym,dso'], {
@@ -121,10 +129,11 @@ export async function profileCpu(children, seconds, load) {
     })
     if (!text) fail('`perf script` could not read what `perf record` wrote.')
     writeFileSync(script, text)
-    const [folded, svg] = ['folded', 'svg'].map((end) => join(results, `flame-${name}.${end}`))
-    const title = `${name}, one download, ${(cpu[name] / (bytes / 1e9)).toFixed(2)} CPU s/GB`
-    if (output(flame, [title, script, folded, svg], { cwd: root }) === undefined) fail('The flame graph could not be drawn.')
-    found[name] = { cpuSecondsPerGigabyte: cpu[name] / (bytes / 1e9), ...tables(readFileSync(folded, 'utf8')) }
+    const [folded, svg] = ['folded', 'svg'].map((end) => join(results, `flame-${key}-${name}.${end}`))
+    const cpuEach = (cpu[name] / result.count) * scale
+    const head = `${name}, ${title}, ${cpuEach.toPrecision(3)} ${unit}`
+    if (output(flame, [head, script, folded, svg], { cwd: root }) === undefined) fail('The flame graph could not be drawn.')
+    byProcess[name] = { cpuEach, ...tables(readFileSync(folded, 'utf8')) }
   }
-  return { megabytesPerSecond: bytes / 1e6 / took, byProcess: found }
+  return { key, title, unit, ...result, took, byProcess }
 }

@@ -1,5 +1,6 @@
 // The profile as one Markdown report.
 import { cpus } from 'node:os'
+import { quantile } from './processes.mjs'
 import { groups } from './profile-cpu.mjs'
 
 const fixed = (value, digits = 1) => (value === undefined || Number.isNaN(value) ? '-' : value.toFixed(digits))
@@ -10,41 +11,53 @@ const escaped = (symbol) =>
     .replace(/_(avx|sse|gfni|vaes|vpclmul|pclmul)[\w]*_version/, '')
     .replaceAll('|', '\\|')
     .slice(0, 90)}\``
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1]
+const median = (values) => quantile(values, 0.5)
 
-function cpuPart({ cpu, wanted }) {
-  if (cpu.missing) return ['## CPU', '', `Not measured: ${cpu.missing}.`, '']
-  const of = (name) => cpu.byProcess[name]
-  const share = (name, group) => of(name).byGroup.find(([key]) => key === group)?.[1] ?? 0
+function loadPart({ key, title, unit, count, took, latencies, byProcess }, wanted) {
+  const share = (name, group) => byProcess[name].byGroup.find(([each]) => each === group)?.[1] ?? 0
   const rows = groups
     .filter((group) => wanted.some((name) => share(name, group) >= 0.001))
     .map((group) => [group, ...wanted.map((name) => percent(share(name, group)))])
+  const rate = key === 'download' ? `${fixed((count * 1e3) / took, 0)} MB/s` : `${fixed(count / took, 0)} a second`
+  const delays = latencies
+    ? `, each took ${fixed(quantile(latencies, 0.5), 2)} ms (median), 95 % at most ${fixed(quantile(latencies, 0.95), 2)} ms`
+    : ''
   const lines = [
-    '## CPU of a download, one stream',
+    `### CPU of ${title}`,
     '',
-    `${fixed(cpu.megabytesPerSecond, 0)} MB/s while recorded. Shares of samples of \`cpu-clock\`, 997 a second of CPU time. Kernel time is told apart by the call it happens in; what loopback delivers is paid by the sender. Copies are those of the program, the kernel's are in its calls.`,
+    `${rate}${delays}, while recorded.`,
     '',
-    ...table(['', ...wanted], [['CPU s/GB', ...wanted.map((name) => fixed(of(name).cpuSecondsPerGigabyte, 2))], ...rows]),
+    ...table(['', ...wanted], [[unit, ...wanted.map((name) => byProcess[name].cpuEach.toPrecision(3))], ...rows]),
     ''
   ]
   for (const name of wanted) {
-    lines.push(`### ${name}: top symbols (\`flame-${name}.svg\`, ${of(name).samples} samples)`, '')
+    const { samples, bySymbol, copiers } = byProcess[name]
+    lines.push(`#### ${name}: top symbols (\`flame-${key}-${name}.svg\`, ${samples} samples)`, '')
     lines.push(
       ...table(
         ['symbol', 'share', 'group'],
-        of(name).bySymbol.map(([key, value]) => {
-          const [symbol, group] = key.split('\t')
+        bySymbol.map(([each, value]) => {
+          const [symbol, group] = each.split('\t')
           return [escaped(symbol), percent(value), group]
         })
       ),
       '',
-      `Who copies: ${of(name)
-        .copiers.map(([symbol, value]) => `${escaped(symbol)} ${percent(value)}`)
-        .join(', ')}.`,
+      `Who copies: ${copiers.map(([symbol, value]) => `${escaped(symbol)} ${percent(value)}`).join(', ')}.`,
       ''
     )
   }
   return lines
+}
+
+function cpuPart({ cpu, wanted }) {
+  if (cpu.missing) return ['## CPU', '', `Not measured: ${cpu.missing}.`, '']
+  return [
+    '## CPU',
+    '',
+    "Shares of samples of `cpu-clock`, 997 a second of CPU time. Kernel time is told apart by the call it happens in; what loopback delivers is paid by the sender. Copies are those of the program, the kernel's are in its calls.",
+    '',
+    ...cpu.loads.flatMap((load) => loadPart(load, wanted))
+  ]
 }
 
 function networkPart({ network, wanted }) {

@@ -17,5 +17,7 @@ mod traits;
 pub use error::{CloseReason, TransportError};
 pub use limits::{ALPN, LinkLimits, MAX_CLIENT_CIRCUITS, MAX_NODE_CIRCUITS, STREAM_WINDOW, TEARDOWN_CODE};
 pub use pool::{DownReason, LinkEvent, LinkPool, LinkState, PoolConfig};
+#[cfg(feature = "fuzzing")]
+pub use quic::unpadded_len;
 pub use quic::{Admission, Admit, AdmitAll, DirectLink, DirectStream, OnDirect, QuicConfig, QuicLink, QuicRecv, QuicSend, QuicTransport};
 pub use traits::{DialRole, Link, LinkStats, StreamKind, StreamRecv, StreamSend, Transport};

@@ -114,6 +114,39 @@ fn round_keys(key: &[u8; 16]) -> CounterKey {
     ])
 }
 
+// Macros, because the addon's threshold for inlining makes calls of functions of that size, and a call passes vectors in memory
+// (docs/performance.md).
+
+/// The blocks of some vectors, encrypted.
+macro_rules! encrypted {
+    ($keys:expr, $blocks:expr) => {{
+        let ([first, middle @ .., last], mut blocks): (&[Lanes; 11], _) = ($keys, $blocks);
+        for block in &mut blocks {
+            *block = xor(*block, *first);
+        }
+        for key in middle {
+            for block in &mut blocks {
+                *block = aes_round(*block, *key);
+            }
+        }
+        for block in &mut blocks {
+            *block = aes_last_round(*block, *last);
+        }
+        blocks
+    }};
+}
+
+/// XOR a vector onto as many bytes.
+macro_rules! xor_onto_lane {
+    ($lane:expr, $with:expr) => {{
+        let lane: &mut [u8; LANE] = $lane;
+        let mixed = store(xor(load_words(&words_of(lane)), $with));
+        for (to, word) in lane.as_chunks_mut::<8>().0.iter_mut().zip(mixed) {
+            *to = word.to_le_bytes();
+        }
+    }};
+}
+
 macro_rules! counter_mode {
     ($lanes:ident, $features:tt) => {
         /// With these lanes.
@@ -137,39 +170,12 @@ macro_rules! counter_mode {
                 load_words(&[0, a, 0, b, 0, c, 0, d])
             }
 
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn encrypt<const COUNT: usize>(keys: &[Lanes; 11], mut blocks: [Lanes; COUNT]) -> [Lanes; COUNT] {
-                let [first, middle @ .., last] = keys;
-                for block in &mut blocks {
-                    *block = xor(*block, *first);
-                }
-                for key in middle {
-                    for block in &mut blocks {
-                        *block = aes_round(*block, *key);
-                    }
-                }
-                for block in &mut blocks {
-                    *block = aes_last_round(*block, *last);
-                }
-                blocks
-            }
-
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn xor_lane(lane: &mut [u8; LANE], with: Lanes) {
-                let mixed = store(xor(load_words(&words_of(lane)), with));
-                for (to, word) in lane.as_chunks_mut::<8>().0.iter_mut().zip(mixed) {
-                    *to = word.to_le_bytes();
-                }
-            }
-
             /// The key stream as bytes, for what is no whole vector.
             #[inline]
             #[target_feature(enable = $features)]
             fn bytes(stream: Lanes) -> [u8; LANE] {
                 let mut out = [0; LANE];
-                xor_lane(&mut out, stream);
+                xor_onto_lane!(&mut out, stream);
                 out
             }
 
@@ -193,7 +199,7 @@ macro_rules! counter_mode {
                 let step = in_all_lanes(&[0, FOUR]);
                 if let Some(next) = next {
                     let counter = add_words(start, counters(next_first));
-                    let [first, second] = encrypt(&keys, [counter, add_words(counter, step)]);
+                    let [first, second] = encrypted!(&keys, [counter, add_words(counter, step)]);
                     // 64 bytes and 16.
                     let (head, tail) = next.split_at_mut(LANE);
                     xor_onto(head, &bytes(first));
@@ -206,18 +212,18 @@ macro_rules! counter_mode {
                     let second = add_words(counter, step);
                     let third = add_words(second, step);
                     let fourth = add_words(third, step);
-                    for (lane, stream) in group.iter_mut().zip(encrypt(&keys, [counter, second, third, fourth])) {
-                        xor_lane(lane, stream);
+                    for (lane, stream) in group.iter_mut().zip(encrypted!(&keys, [counter, second, third, fourth])) {
+                        xor_onto_lane!(lane, stream);
                     }
                     counter = add_words(fourth, step);
                 }
                 for lane in singles {
-                    let [stream] = encrypt(&keys, [counter]);
-                    xor_lane(lane, stream);
+                    let [stream] = encrypted!(&keys, [counter]);
+                    xor_onto_lane!(lane, stream);
                     counter = add_words(counter, step);
                 }
                 if !rest.is_empty() {
-                    let [stream] = encrypt(&keys, [counter]);
+                    let [stream] = encrypted!(&keys, [counter]);
                     xor_onto(rest, &bytes(stream));
                 }
             }

@@ -113,6 +113,35 @@ mod plain {
     }
 }
 
+// Macros, because the addon's threshold for inlining makes calls of functions of that size, and a call passes a product's six vectors in
+// memory (docs/performance.md).
+
+/// Add `a·b` to a product.
+macro_rules! added {
+    ($to:expr, $a:expr, $b:expr) => {{
+        let (to, a, b): (Product, Lanes, Factor) = ($to, $a, $b);
+        let sum = xor(a, swap(a));
+        Product {
+            low: xor(to.low, multiply_low(a, b.0)),
+            middle: xor(to.middle, multiply_low(sum, b.1)),
+            high: xor(to.high, multiply_high(a, b.0)),
+        }
+    }};
+}
+
+/// 256 bits to 128 in each lane: the low half is folded upwards twice.
+macro_rules! reduced {
+    ($product:expr) => {{
+        let product: Product = $product;
+        let polynomial = load_words(&[POLYNOMIAL; 8]);
+        let middle = xor3(product.low, product.middle, product.high);
+        let low = xor(product.low, up(middle));
+        let high = xor(product.high, down(middle));
+        let low = xor(swap(low), multiply_low(low, polynomial));
+        xor3(swap(low), multiply_low(low, polynomial), high)
+    }};
+}
+
 macro_rules! polyval {
     ($lanes:ident, $features:tt) => {
         /// With these lanes.
@@ -158,34 +187,10 @@ macro_rules! polyval {
                 }
             }
 
-            /// Add `a·b` to a product.
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn add(to: Product, a: Lanes, b: Factor) -> Product {
-                let sum = xor(a, swap(a));
-                Product {
-                    low: xor(to.low, multiply_low(a, b.0)),
-                    middle: xor(to.middle, multiply_low(sum, b.1)),
-                    high: xor(to.high, multiply_high(a, b.0)),
-                }
-            }
-
-            /// 256 bits to 128 in each lane: the low half is folded upwards twice.
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn reduce(product: Product) -> Lanes {
-                let polynomial = load_words(&[POLYNOMIAL; 8]);
-                let middle = xor3(product.low, product.middle, product.high);
-                let low = xor(product.low, up(middle));
-                let high = xor(product.high, down(middle));
-                let low = xor(swap(low), multiply_low(low, polynomial));
-                xor3(swap(low), multiply_low(low, polynomial), high)
-            }
-
             #[inline]
             #[target_feature(enable = $features)]
             fn multiply(a: Lanes, b: Lanes) -> Lanes {
-                reduce(add(zero(), a, factor(b)))
+                reduced!(added!(zero(), a, factor(b)))
             }
 
             /// The sum of the four lanes.
@@ -245,19 +250,19 @@ macro_rules! polyval {
                 };
                 let (lead, groups) = vectors.split_at(vectors.len() % 3);
 
-                let start = reduce(add(add(zero(), load(first), q2), load(second), q1));
+                let start = reduced!(added!(added!(zero(), load(first), q2), load(second), q1));
                 let mut sum = match lead {
                     [] => start,
-                    [a] => reduce(add(zero(), xor(start, load(a)), q1)),
-                    [a, b, ..] => reduce(add(add(zero(), xor(start, load(a)), q2), load(b), q1)),
+                    [a] => reduced!(added!(zero(), xor(start, load(a)), q1)),
+                    [a, b, ..] => reduced!(added!(added!(zero(), xor(start, load(a)), q2), load(b), q1)),
                 };
                 for [a, b, c] in groups.as_chunks::<3>().0 {
                     // What waits for nothing comes first.
-                    let product = add(add(zero(), load(c), q1), load(b), q2);
-                    sum = reduce(add(product, xor(sum, load(a)), q3));
+                    let product = added!(added!(zero(), load(c), q1), load(b), q2);
+                    sum = reduced!(added!(product, xor(sum, load(a)), q3));
                 }
-                let product = add(add(zero(), load(&last), factor(p1)), load(ultimate), factor(p2));
-                fold(reduce(add(product, xor(sum, load(penultimate)), factor(p3))))
+                let product = added!(added!(zero(), load(&last), factor(p1)), load(ultimate), factor(p2));
+                fold(reduced!(added!(product, xor(sum, load(penultimate)), factor(p3))))
             }
         }
     };

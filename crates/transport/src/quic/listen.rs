@@ -21,6 +21,7 @@ use super::{
     size::Size,
     streams::{self, Shared, TEARDOWN},
     tls,
+    unpad::Unpadded,
 };
 use crate::{
     error::TransportError,
@@ -112,6 +113,7 @@ impl Listener {
         let padded = Size::ALL.map(|size| {
             let mut config = config.clone();
             config.transport_config(transport(End::ClientAccept(size), &limits));
+            config.crypto = Arc::new(Unpadded(config.crypto));
             (size, Arc::new(config))
         });
         let (ready, links) = mpsc::channel(LINK_QUEUE);

@@ -15,6 +15,7 @@ mod socket;
 mod streams;
 mod tls;
 mod udp;
+mod unpad;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+#[cfg(feature = "fuzzing")]
+pub use self::unpad::unpadded_len;
 pub use self::{
     direct::{DirectLink, DirectStream, OnDirect},
     link::QuicLink,
@@ -47,6 +50,7 @@ use self::{
     settings::{End, transport},
     size::{Paths, Size},
     streams::{Shared, TEARDOWN},
+    unpad::Unpadded,
 };
 use crate::{
     error::TransportError,
@@ -237,7 +241,12 @@ impl QuicTransport {
         deadline: Instant,
     ) -> Result<Connection, TransportError> {
         let (tls, refused) = tls::client(node_id, Arc::clone(&self.0.provider), self.0.limits.alpn())?;
-        let mut config = ClientConfig::new(Arc::new(tls));
+        let tls = Arc::new(tls);
+        // Packets of one size are a client's.
+        let mut config = match size {
+            Some(_) => ClientConfig::new(Arc::new(Unpadded(tls))),
+            None => ClientConfig::new(tls),
+        };
         config
             .transport_config(transport(end, &self.0.limits))
             .token_store(Arc::new(NoneTokenStore))
