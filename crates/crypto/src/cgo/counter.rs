@@ -166,8 +166,10 @@ macro_rules! counter_mode {
             #[inline]
             #[target_feature(enable = $features)]
             fn counters(at: u8) -> Lanes {
-                let [a, b, c, d] = [0, 1, 2, 3].map(|step| (u64::from(at) + step).wrapping_mul(ONE));
-                load_words(&[0, a, 0, b, 0, c, 0, d])
+                let a = u64::from(at).wrapping_mul(ONE);
+                let b = a.wrapping_add(ONE);
+                let c = b.wrapping_add(ONE);
+                load_words(&[0, a, 0, b, 0, c, 0, c.wrapping_add(ONE)])
             }
 
             /// The key stream as bytes, for what is no whole vector.

@@ -154,16 +154,21 @@ impl<'a, const N: usize> KeyStream<'a, N> {
     #[inline]
     fn run(&self, body: &mut [u8], next: Option<&mut [u8; SEED_LEN]>) {
         const { assert!(Shape::<N>::BLOCKS + SEED_BLOCKS <= 256) };
-        match self.key {
-            StreamKey::Portable(key) => key.encrypt_with_backend(Stream {
-                iv: self.iv,
-                first: if body.is_empty() { Shape::<N>::BLOCKS as u8 } else { 0 },
-                body,
-                next: next.map_or(&mut [], |next| next),
-            }),
-            #[cfg(target_arch = "x86_64")]
-            StreamKey::Wide(key) => counter::apply(key, &self.iv, body, Shape::<N>::BLOCKS as u8, next),
-        }
+        run(self.key, &self.iv, body, Shape::<N>::BLOCKS as u8, next);
+    }
+}
+
+/// Not generic, so that there is one of it and not one in every crate that has cells.
+fn run(key: StreamKey<'_>, iv: &[u8; 16], body: &mut [u8], blocks: u8, next: Option<&mut [u8; SEED_LEN]>) {
+    match key {
+        StreamKey::Portable(key) => key.encrypt_with_backend(Stream {
+            iv: *iv,
+            first: if body.is_empty() { blocks } else { 0 },
+            body,
+            next: next.map_or(&mut [], |next| next),
+        }),
+        #[cfg(target_arch = "x86_64")]
+        StreamKey::Wide(key) => counter::apply(key, iv, body, blocks, next),
     }
 }
 

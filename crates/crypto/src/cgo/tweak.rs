@@ -104,6 +104,7 @@ impl HashKeys {
         const {
             assert!(N >= wide::MIN_BODY_LEN, "a body fills the first and the last vectors")
         };
+        const { assert!(N >= HEAD, "a body fills the first four blocks") };
         match self {
             Self::Portable { ku, .. } => portable_cell(ku, last_tag, command, body),
             #[cfg(target_arch = "x86_64")]
@@ -126,17 +127,18 @@ impl HashKeys {
     }
 }
 
-fn portable_cell<const N: usize>(key: &Polyval, last_tag: &[u8; 16], command: u8, body: &[u8; N]) -> [u8; 16] {
-    const { assert!(N >= HEAD, "a body fills the first four blocks") };
+fn portable_cell(key: &Polyval, last_tag: &[u8; 16], command: u8, body: &[u8]) -> [u8; 16] {
     let mut hash = key.clone();
     // The command shifts the body by a byte against the blocks: one copied run of four puts the rest in step.
-    let (head, rest) = body.split_at(HEAD);
+    let (head, rest) = body.split_at_checked(HEAD).unwrap_or((body, &[]));
     let mut first = [0; 64];
     let (tag_part, body_part) = first.split_at_mut(16);
     tag_part.copy_from_slice(last_tag);
     if let [at, to @ ..] = body_part {
         *at = command;
-        to.copy_from_slice(head);
+        for (to, byte) in to.iter_mut().zip(head) {
+            *to = *byte;
+        }
     }
     hash.update(Array::slice_as_chunks(&first).0);
     hash.update_padded(rest);

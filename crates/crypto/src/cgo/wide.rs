@@ -18,15 +18,22 @@ const POLYNOMIAL: u64 = 0xC200_0000_0000_0000;
 pub(super) const MIN_BODY_LEN: usize = 128 - 17 + 2 * 64 + 1;
 
 /// How the blocks of a message fall into vectors.
-struct Shape<const N: usize>;
-
-impl<const N: usize> Shape<N> {
+struct Shape {
     /// Zero blocks in front, which count for nothing, so that the last block is the last of a vector.
-    const PADDING: usize = (4 - (17 + N).div_ceil(16) % 4) % 4 * 16;
+    padding: usize,
     /// Bytes of the body in the first two vectors, behind the padding, the tag and the command.
-    const HEAD: usize = 128 - Self::PADDING - 17;
+    head: usize,
     /// Bytes of the body in whole vectors behind those; what is left is the last vector.
-    const WHOLE: usize = (N - Self::HEAD - 1) / 64 * 64;
+    whole: usize,
+}
+
+impl Shape {
+    const fn of(len: usize) -> Self {
+        let padding = (4 - (17 + len).div_ceil(16) % 4) % 4 * 16;
+        let head = 128 - padding - 17;
+        let whole = len.saturating_sub(head + 1) / 64 * 64;
+        Self { padding, head, whole }
+    }
 }
 
 /// The powers of a key, highest first within each vector: H^4..H, H^8..H^5, H^12..H^9.
@@ -73,12 +80,13 @@ pub(super) fn hash_block(h: &[u8; 16], block: &[u8; 16]) -> [u8; 16] {
     }
 }
 
-/// `POLYVAL(h, tag | command | body)`, padded with zeros. The body has [`MIN_BODY_LEN`] bytes or more.
+/// `POLYVAL(h, tag | command | body)`, padded with zeros. The body has [`MIN_BODY_LEN`] bytes or more. Of a slice, so that there is one of it
+/// and not one in every crate that has cells.
 #[multiversion(targets(
     "x86_64+sse4.1+aes+pclmulqdq+avx2+avx512f+avx512bw+vaes+vpclmulqdq",
     "x86_64+sse4.1+aes+pclmulqdq+avx2+vaes+vpclmulqdq"
 ))]
-pub(super) fn hash_cell<const N: usize>(key: &WideKey, tag: &[u8; 16], command: u8, body: &[u8; N]) -> [u8; 16] {
+pub(super) fn hash_cell(key: &WideKey, tag: &[u8; 16], command: u8, body: &[u8]) -> [u8; 16] {
     match_target! {
         "x86_64+sse4.1+aes+pclmulqdq+avx2+avx512f+avx512bw+vaes+vpclmulqdq" => one::sum(key, tag, command, body),
         "x86_64+sse4.1+aes+pclmulqdq+avx2+vaes+vpclmulqdq" => two::sum(key, tag, command, body),
@@ -221,20 +229,25 @@ macro_rules! polyval {
             }
 
             #[target_feature(enable = $features)]
-            pub(super) fn sum<const N: usize>(key: &WideKey, tag: &[u8; 16], command: u8, body: &[u8; N]) -> [u8; 16] {
+            pub(super) fn sum(key: &WideKey, tag: &[u8; 16], command: u8, body: &[u8]) -> [u8; 16] {
                 let [p1, p2, p3] = [load_words(&key.0[0]), load_words(&key.0[1]), load_words(&key.0[2])];
                 // The same power in all lanes: one step of four, eight, twelve blocks.
                 let q1 = factor(spread_first(p1));
                 let q2 = factor(spread_first(p2));
                 let q3 = factor(spread_first(p3));
 
+                let shape = Shape::of(body.len());
                 let mut head = [0; 128];
                 let mut last = [0; 64];
-                let (front, rest) = body.split_at(Shape::<N>::HEAD);
-                let (whole, tail) = rest.split_at(Shape::<N>::WHOLE);
-                let (to, _) = last.split_at_mut(tail.len());
-                to.copy_from_slice(tail);
-                let (_, to) = head.split_at_mut(Shape::<N>::PADDING);
+                let split = body.split_at_checked(shape.head);
+                let Some((front, (whole, tail))) = split.and_then(|(front, rest)| Some((front, rest.split_at_checked(shape.whole)?)))
+                else {
+                    return [0; 16];
+                };
+                for (to, byte) in last.iter_mut().zip(tail) {
+                    *to = *byte;
+                }
+                let (_, to) = head.split_at_mut(shape.padding);
                 let (to_tag, to) = to.split_at_mut(16);
                 to_tag.copy_from_slice(tag);
                 if let [at, to @ ..] = to {
