@@ -83,6 +83,65 @@ describe('reaching a service', () => {
     expect(all.at(-1)).toEqual({ type: 'fail', code: 'ERR_ANONNET_NO_PATH' })
   })
 
+  it('fetches a descriptor beside tries that take long, once they all do and there is no other point', () => {
+    const { step, all, state } = make()
+    step({ type: 'begin' })
+    // From the cache, whose points may be gone.
+    const { wakeAtMs } = step({ type: 'descriptor', points: 1, cached: true }, 0)
+    expect(wakeAtMs).toBe(REACH_HEDGE_MS)
+    step({ type: 'tick' }, REACH_HEDGE_MS - 1)
+    expect(all.at(-1)).toEqual({ type: 'rendezvous', attempt: 1 })
+    step({ type: 'tick' }, REACH_HEDGE_MS)
+    expect(all.at(-1)).toEqual({ type: 'lookup', fresh: true })
+    expect([...state().tries.keys()]).toEqual([1])
+    // Once, however often it is looked at meanwhile.
+    step({ type: 'tick' }, REACH_HEDGE_MS + 1)
+    step({ type: 'tick' }, 10 * REACH_HEDGE_MS)
+    expect(all.filter(({ type }) => type === 'lookup').length).toBe(2)
+
+    // What it brings is tried beside the first, which may still meet.
+    step({ type: 'descriptor', points: 3, cached: false }, 10 * REACH_HEDGE_MS)
+    expect([...state().tries.keys()]).toEqual([1, 2])
+    step({ type: 'waits', attempt: 1 })
+    step({ type: 'introduced', attempt: 1 })
+    step({ type: 'met', attempt: 1 })
+    expect(all.slice(-2)).toEqual([
+      { type: 'done', attempt: 1 },
+      { type: 'drop', attempt: 2 }
+    ])
+  })
+
+  it('goes on with what runs where no other descriptor can be had', () => {
+    const { step, all, state } = make()
+    step({ type: 'begin' })
+    step({ type: 'descriptor', points: 1, cached: true }, 0)
+    step({ type: 'tick' }, REACH_HEDGE_MS)
+    step({ type: 'noDescriptor', code: 'ERR_ANONNET_TIMEOUT' }, 2 * REACH_HEDGE_MS)
+    expect(state().phase).toBe('trying')
+    // It is not asked for again.
+    step({ type: 'tick' }, 100 * REACH_HEDGE_MS)
+    expect(all.filter(({ type }) => type === 'lookup').length).toBe(2)
+    step({ type: 'met', attempt: 1 }, 100 * REACH_HEDGE_MS)
+    expect(all.at(-1)).toEqual({ type: 'done', attempt: 1 })
+  })
+
+  it('lets the oldest try of an older descriptor go for one of the new', () => {
+    const { step, all, state } = make()
+    step({ type: 'begin' })
+    step({ type: 'descriptor', points: REACH_PARALLEL, cached: true }, 0)
+    for (let tries = 1; tries < REACH_PARALLEL; tries++) step({ type: 'tick' }, tries * REACH_HEDGE_MS)
+    expect(state().tries.size).toBe(REACH_PARALLEL)
+    const later = REACH_PARALLEL * REACH_HEDGE_MS
+    step({ type: 'tick' }, later)
+    expect(all.at(-1)).toEqual({ type: 'lookup', fresh: true })
+    step({ type: 'descriptor', points: 3, cached: false }, later)
+    expect(all.slice(-2)).toEqual([
+      { type: 'drop', attempt: 1 },
+      { type: 'rendezvous', attempt: REACH_PARALLEL + 1 }
+    ])
+    expect(state().tries.size).toBe(REACH_PARALLEL)
+  })
+
   it('says what failed last, and nothing happens afterwards', () => {
     const { step, all } = make()
     step({ type: 'begin' })

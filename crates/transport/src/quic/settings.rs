@@ -16,8 +16,7 @@ use crate::{
 /// Packets a peer may receive before it must acknowledge.
 const ACK_THRESHOLD: u32 = 20;
 
-/// As [`ACK_THRESHOLD`] between a client and its guard: there an acknowledgement alone is a whole packet, which quinn reads to its end byte by
-/// byte. A start waits [`ACK_DELAY`] once.
+/// As [`ACK_THRESHOLD`] between a client and its guard: there an acknowledgement alone is a whole packet. A start waits [`ACK_DELAY`] once.
 const CLIENT_ACK_THRESHOLD: u32 = 40;
 
 /// The longest an acknowledgement may wait for that many packets.
