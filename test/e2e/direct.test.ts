@@ -88,8 +88,12 @@ describe('a direct link', () => {
     const first = await listener({ key: one })
     const second = await listener({ key: one })
     expect(first.listening.address.slice(0, 65)).toBe(second.listening.address.slice(0, 65))
-    for (const _ of [1, 2]) (await here.connectDirect(first.listening.address, { key: other })).destroy()
-    await until(() => first.peers.length === 2)
+    for (const count of [1, 2]) {
+      const socket = await here.connectDirect(first.listening.address, { key: other })
+      // Who is gone before the listener has taken him is never told of.
+      await until(() => first.peers.length === count)
+      socket.destroy()
+    }
     expect(first.peers[0]!.nodeId).toBe(first.peers[1]!.nodeId)
     await first.listening.close()
     await second.listening.close()

@@ -5,6 +5,10 @@ import { cpuSeconds } from '../processes.mjs'
 import { ownPids } from './children.mjs'
 
 const TICKS_PER_SECOND = 100
+/** Processes that take no more than this share of the machine rest. */
+const REST_MOST = 0.03
+const REST_LOOK_MS = 1_000
+const REST_WAIT_MS = 20_000
 
 /** User and system time of all processes since the start of the machine, in seconds. Interrupts are left out: no process is charged for them. */
 function busySeconds() {
@@ -34,10 +38,29 @@ export function sampler(processes, more = []) {
   }
 }
 
-/** Between two readings: CPU seconds of what is measured, and the share of the machine that others took. */
+/**
+ * Between two readings: CPU seconds of what is measured, and the shares of the machine that others took, and what else the bench runs: the
+ * ends of the streams, and the networks whose turn it is not.
+ */
 export function between(before, after) {
   const cpu = sum(Object.keys(before.measured).map((name) => after.measured[name] - before.measured[name]))
-  const seconds = (after.at - before.at) / 1000
-  const others = Math.max(0, after.busy - before.busy - (after.own - before.own)) / (seconds * availableParallelism())
-  return { cpu, others }
+  const all = ((after.at - before.at) / 1000) * availableParallelism()
+  const others = Math.max(0, after.busy - before.busy - (after.own - before.own)) / all
+  return { cpu, others, besides: Math.max(0, after.own - before.own - cpu) / all }
+}
+
+/**
+ * Waits until the bench's processes rest, or for so long: a network works off what a load has left in its queues, in the time of the figure that
+ * comes next, of its own or of another network.
+ */
+export async function atRest() {
+  const deadline = performance.now() + REST_WAIT_MS
+  const reading = sampler([])
+  for (;;) {
+    const before = reading()
+    await new Promise((resolve) => setTimeout(resolve, REST_LOOK_MS))
+    const after = reading()
+    const share = (after.own - before.own) / (((after.at - before.at) / 1000) * availableParallelism())
+    if (share <= REST_MOST || performance.now() >= deadline) return
+  }
 }

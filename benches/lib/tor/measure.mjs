@@ -1,12 +1,10 @@
 // What is measured in every round, the same for every subject: throughput, the CPU for it, time to the first byte, circuits.
 import { quantile } from '../processes.mjs'
 import { firstBytes, load } from '../pump.mjs'
-import { between, sampler } from './machine.mjs'
+import { atRest, between, sampler } from './machine.mjs'
 
 const PARALLEL = 8
 const AT_ONCE = 20
-/** So that what is still under way ends before the next figure. */
-const PAUSE_MS = 400
 const ATTEMPTS = 3
 const MEETINGS_A_BATCH = 5
 const RETRY_MS = 2000
@@ -28,14 +26,15 @@ const LOADS = {
 export async function throughput(subject, target, kind, { warm, seconds }) {
   const { way, streams } = LOADS[kind]
   runs += 1
+  await atRest()
   const users = streams.map((stream) => `load${runs}-${stream}`)
   const run = await load({ proxy: subject.proxy, target, way, users, warm, seconds, sample: sampler(subject.processes) })
-  const { cpu, others } = between(run.before, run.after)
-  await sleep(PAUSE_MS)
-  return { megabytesPerSecond: run.bytes / 1e6 / run.seconds, cpuPerGigabyte: cpu / (run.bytes / 1e9), bytes: run.bytes, others }
+  const { cpu, ...shares } = between(run.before, run.after)
+  return { megabytesPerSecond: run.bytes / 1e6 / run.seconds, cpuPerGigabyte: cpu / (run.bytes / 1e9), bytes: run.bytes, ...shares }
 }
 
 async function latency(subject, target, count, user) {
+  await atRest()
   const sample = sampler(subject.processes)
   const before = sample()
   const times = await firstBytes({ proxy: subject.proxy, target, count, user })
@@ -52,11 +51,11 @@ export function pathsOf(hops) {
 /** Builds circuits, 20 at once; how many a second, and the CPU for each of all processes. */
 async function circuits(subject, count) {
   const { build, processes, more } = subject.circuits
+  await atRest()
   const sample = sampler(processes, more)
   const before = sample()
   const { seconds, latencies } = await build({ count, atOnce: AT_ONCE })
   const { cpu, others } = between(before, sample())
-  await sleep(PAUSE_MS)
   return { perSecond: count / seconds, cpuMs: (cpu * 1000) / count, p50: quantile(latencies, 0.5), p95: quantile(latencies, 0.95), others }
 }
 
@@ -87,6 +86,7 @@ export async function measureSubject(subject, target, round, settings) {
 
 /** Few at a time: on a busy machine Tor gives up a rendezvous now and then, and only those of its batch are asked for again. */
 async function meetings(subject, service, round, count, failures) {
+  await atRest()
   const sample = sampler(subject.processes)
   const before = sample()
   const times = []

@@ -69,15 +69,16 @@ function roundRows({ rounds }) {
   }
   const lines = [
     '',
-    '| round | subject | down | up | 8 on 8 | 8 on 1 | s/GB of 8 on 8 | first byte built, ms | fresh, ms | circuits/s | most that others took |',
-    `|${'---|'.repeat(11)}`
+    '| round | subject | down | up | 8 on 8 | 8 on 1 | s/GB of 8 on 8 | first byte built, ms | fresh, ms | circuits/s | most that others took | most that the rest of the bench took |',
+    `|${'---|'.repeat(12)}`
   ]
   rounds.forEach(({ subjects }, at) => {
     for (const [name, all] of Object.entries(subjects)) {
       const cells = Object.entries(figures).map(([figure, part]) => digits(all[figure === 'cpu' ? 'eight' : figure]?.[part]))
       const others = Math.max(...Object.values(all).map((figure) => figure.others))
+      const besides = Math.max(...Object.values(all).map((figure) => figure.besides ?? 0))
       lines.push(
-        `| ${at + 1} | ${NAMES[name] ?? name} | ${cells.join(' | ')} | ${percent(others)}${others > OTHERS_MAX ? ', disturbed' : ''} |`
+        `| ${at + 1} | ${NAMES[name] ?? name} | ${cells.join(' | ')} | ${percent(others)}${others > OTHERS_MAX ? ', disturbed' : ''} | ${percent(besides)} |`
       )
     }
   })
