@@ -117,7 +117,12 @@ class Bench {
     const subjects = subjectsOf(all, builder)
     // What is slow the first time.
     for (const { proxy } of Object.values(subjects)) await firstBytes({ proxy, target: server.port, count: 8, user: 'first#' })
-    const measure = (name, round) => measureSubject(subjects[name], server.port, round, this.settings)
+    const measure = async (name, round) => {
+      const measured = await measureSubject(subjectsOf(all, builder)[name], server.port, round, this.settings)
+      const [network, conflux] = name.split('-')
+      if (conflux) await all[network].renewConflux()
+      return measured
+    }
     const bounds = async () => ({ bounds: await measureBounds(chain, this.settings) })
     try {
       await this.#inTurn('all', Object.keys(subjects), this.rounds, measure, bounds)

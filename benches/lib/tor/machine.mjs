@@ -8,7 +8,7 @@ const TICKS_PER_SECOND = 100
 /** Processes that take no more than this share of the machine rest. */
 const REST_MOST = 0.03
 const REST_LOOK_MS = 1_000
-const REST_WAIT_MS = 20_000
+const REST_WAIT_MS = 6_000
 
 /** User and system time of all processes since the start of the machine, in seconds. Interrupts are left out: no process is charged for them. */
 function busySeconds() {
