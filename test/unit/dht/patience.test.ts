@@ -45,7 +45,7 @@ describe('the patience of a DHT node', () => {
     const waits: number[] = []
     const asker = net.add(9_000, {
       rpc: async (to, method, params, options) => {
-        waits.push(options.timeoutMs)
+        waits.push(options?.timeoutMs ?? Number.POSITIVE_INFINITY)
         return net.network.handlers.get(to.nodeId)?.(method, params, asker.peer)
       }
     })
