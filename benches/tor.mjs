@@ -118,9 +118,9 @@ class Bench {
     // What is slow the first time.
     for (const { proxy } of Object.values(subjects)) await firstBytes({ proxy, target: server.port, count: 8, user: 'first#' })
     const measure = async (name, round) => {
-      const measured = await measureSubject(subjectsOf(all, builder)[name], server.port, round, this.settings)
-      const [network, conflux] = name.split('-')
-      if (conflux) await all[network].renewConflux()
+      const subject = subjectsOf(all, builder)[name]
+      const measured = await measureSubject(subject, server.port, round, this.settings)
+      await subject.renew?.()
       return measured
     }
     const bounds = async () => ({ bounds: await measureBounds(chain, this.settings) })

@@ -1,6 +1,6 @@
 // The profile as one Markdown report.
 import { cpus } from 'node:os'
-import { quantile } from './processes.mjs'
+import { median, quantile } from './processes.mjs'
 import { groups } from './profile-cpu.mjs'
 
 const fixed = (value, digits = 1) => (value === undefined || Number.isNaN(value) ? '-' : value.toFixed(digits))
@@ -11,7 +11,6 @@ const escaped = (symbol) =>
     .replace(/_(avx|sse|gfni|vaes|vpclmul|pclmul)[\w]*_version/, '')
     .replaceAll('|', '\\|')
     .slice(0, 90)}\``
-const median = (values) => quantile(values, 0.5)
 
 function loadPart({ key, title, unit, count, took, latencies, byProcess }, wanted) {
   const share = (name, group) => byProcess[name].byGroup.find(([each]) => each === group)?.[1] ?? 0
@@ -20,7 +19,7 @@ function loadPart({ key, title, unit, count, took, latencies, byProcess }, wante
     .map((group) => [group, ...wanted.map((name) => percent(share(name, group)))])
   const rate = key === 'download' ? `${fixed((count * 1e3) / took, 0)} MB/s` : `${fixed(count / took, 0)} a second`
   const delays = latencies
-    ? `, each took ${fixed(quantile(latencies, 0.5), 2)} ms (median), 95 % at most ${fixed(quantile(latencies, 0.95), 2)} ms`
+    ? `, each took ${fixed(median(latencies), 2)} ms (median), 95 % at most ${fixed(quantile(latencies, 0.95), 2)} ms`
     : ''
   const lines = [
     `### CPU of ${title}`,

@@ -59,8 +59,6 @@ export async function atRest() {
   for (;;) {
     const before = reading()
     await new Promise((resolve) => setTimeout(resolve, REST_LOOK_MS))
-    const after = reading()
-    const share = (after.own - before.own) / (((after.at - before.at) / 1000) * availableParallelism())
-    if (share <= REST_MOST || performance.now() >= deadline) return
+    if (between(before, reading()).besides <= REST_MOST || performance.now() >= deadline) return
   }
 }

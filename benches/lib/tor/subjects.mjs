@@ -8,7 +8,11 @@ function torSubjects(network) {
   const processes = network.subject(network.client)
   return {
     [name]: { processes, proxy: network.socks.plain, circuits: { build, processes, more: [] } },
-    [`${name}-conflux`]: { processes: network.subject(network.confluxClient), proxy: network.socks.conflux }
+    [`${name}-conflux`]: {
+      processes: network.subject(network.confluxClient),
+      proxy: network.socks.conflux,
+      renew: () => network.renewConflux()
+    }
   }
 }
 
